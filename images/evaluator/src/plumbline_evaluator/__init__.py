@@ -1,0 +1,1 @@
+"""The evaluator of Plumbline: red-team runs, benchmarks and judges."""

@@ -1,0 +1,1 @@
+"""The guard of Plumbline: the proxy in front of a served model."""

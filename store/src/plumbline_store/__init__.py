@@ -1,0 +1,1 @@
+"""The artifact store of Plumbline: content-addressed, verified on every read."""
