@@ -1,0 +1,59 @@
+# The only door to this repository: `make help` lists what is behind it.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup demo demo-real test lint bench generate verify lock clean
+
+PYTHON ?=
+BIN := .venv/bin
+CHECKED := crds store operator trainer images tests examples
+SLOW := local or bench or real
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+
+setup: ## make or refresh .venv (about 6 GB with torch and CUDA; a moment when nothing changed)
+	@PYTHON='$(PYTHON)' requirements/setup.sh
+
+demo: setup ## align, attack, judge and serve the task assistant (minutes; again: seconds)
+	@$(BIN)/python examples/task-assistant/prepare.py
+	@$(BIN)/plumbline run -f examples/task-assistant
+
+demo-real: setup ## the same with a real 135M model and published attack prompts (up to 40 minutes)
+	@requirements/setup.sh redteam-data
+	@$(BIN)/python examples/smollm2/prepare.py
+	@$(BIN)/plumbline run -f examples/smollm2
+
+test: setup ## every test but the opt-in ones: first the quick, then those that run programs
+	@began=$$SECONDS; \
+	if echo 'test: 1 of 2, unit and contract' && $(BIN)/python -m pytest -n 2 -m 'not ($(SLOW))' tests \
+	&& echo 'test: 2 of 2, whole programs on this machine' && $(BIN)/python -m pytest -m local tests; \
+	then echo "test: PASSED in $$((SECONDS - began)) s"; \
+	else echo "test: FAILED after $$((SECONDS - began)) s"; exit 1; fi
+
+lint: setup ## ruff, mypy --strict and the import contracts
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@for script in examples/*/*.py; do [ ! -e "$$script" ] || $(BIN)/mypy "$$script" || exit 1; done
+	@$(BIN)/lint-imports
+
+bench: setup ## measure start-up and decision speed against their limits
+	@$(BIN)/python -m pytest -m bench -s tests
+
+generate: setup ## write every generated file again
+	@true
+
+verify: generate ## fail if a generated file differs from what is committed
+	@git diff --exit-code || { echo 'verify: the files above differ; commit what make generate wrote'; exit 1; }
+
+lock: setup ## resolve requirements/*.in anew into the locks (UPGRADE=--upgrade for the newest)
+	@for name in bootstrap runtime dev redteam-data; do \
+	  flags=; [ $$name != redteam-data ] || flags=--no-deps; \
+	  UV_CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
+	    --generate-hashes --no-emit-index-url $(UPGRADE) $$flags requirements/$$name.in -o requirements/$$name.txt || exit 1; \
+	done
+
+clean: ## remove caches, test leavings and local state (.plumbline), keep .venv
+	@rm -rf .plumbline .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build examples/*/build
+	@find $(CHECKED) -name __pycache__ -type d -prune -exec rm -rf {} +
