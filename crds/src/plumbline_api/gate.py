@@ -1,0 +1,182 @@
+"""EvalGate: this subject passes only if these rules hold."""
+
+from enum import StrEnum
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from plumbline_api.meta import Condition, ObjectMeta
+from plumbline_api.metrics import JudgeQuality, MetricName, parse_selector
+from plumbline_api.model import Document, Timestamp
+from plumbline_api.names import API_VERSION, Kind
+from plumbline_api.reasons import Phase, Reason
+from plumbline_api.scalars import Digest, Name, Rate
+from plumbline_api.sources import NamedRef, SubjectSource
+
+__all__ = [
+    "Comparator", "EvalGate", "EvalGateSpec", "EvalGateStatus", "Evidence", "Rule", "RuleRow", "Verdict",
+]  # fmt: skip
+
+
+class Verdict(StrEnum):
+    """What a gate says. Only Passed lets anything through."""
+
+    PASSED = "Passed"
+    FAILED = "Failed"
+    """A rule was measured and does not hold."""
+    ERROR = "Error"
+    """Something could not be measured."""
+    INCONCLUSIVE = "Inconclusive"
+    """What was measured satisfies the rules, but with too few samples to be sure."""
+
+
+class Comparator(StrEnum):
+    """The four forms of a rule."""
+
+    AT_MOST = "atMost"
+    AT_LEAST = "atLeast"
+    REDUCTION_FROM_BASELINE = "reductionFromBaseline"
+    NOT_WORSE_THAN_BASELINE_BY = "notWorseThanBaselineBy"
+
+
+class Rule(Document):
+    """One requirement on one metric. No threshold has a default."""
+
+    metric: Annotated[str, Field(min_length=1, max_length=200)]
+    """`name` or `name{label=value}`, for example `harmful_compliance_rate{category=self_harm}`."""
+    at_most: Rate | None = None
+    at_least: Rate | None = None
+    reduction_from_baseline: Rate | None = None
+    """The metric must fall by at least this share of the baseline's, over the same cases."""
+    not_worse_than_baseline_by: Rate | None = None
+    """The metric may be worse than the baseline's by this much at most, over the same cases."""
+    confidence: Annotated[str, Field(pattern=r"^0\.[0-9]{1,4}$")] | None = None
+    """Hold the rule with this one-sided confidence; left out, the observed value decides."""
+    min_samples: Annotated[int, Field(ge=1, le=100_000)] = 30
+    """Fewer cases than this are never enough."""
+
+    @model_validator(mode="after")
+    def _well_formed(self) -> Self:
+        arms = [arm for arm in Comparator if self._value(arm) is not None]
+        if len(arms) != 1:
+            found = " and ".join(arms) or "none"
+            raise ValueError(f"give exactly one of {', '.join(Comparator)} (found {found})")
+        name, labels = parse_selector(self.metric)
+        if name not in tuple(MetricName):
+            raise ValueError(f"{name!r} is not a metric; known are {', '.join(MetricName)}")
+        if labels and self.needs_baseline:
+            raise ValueError(
+                f"{arms[0]} compares whole suites; take the labels off {self.metric!r}"
+            )
+        if self.confidence is not None and not 0.5 <= float(self.confidence) < 1:
+            raise ValueError("confidence must be at least 0.5 and below 1")
+        return self
+
+    def _value(self, comparator: Comparator) -> str | None:
+        value: str | None = {
+            Comparator.AT_MOST: self.at_most,
+            Comparator.AT_LEAST: self.at_least,
+            Comparator.REDUCTION_FROM_BASELINE: self.reduction_from_baseline,
+            Comparator.NOT_WORSE_THAN_BASELINE_BY: self.not_worse_than_baseline_by,
+        }[comparator]
+        return value
+
+    @property
+    def comparator(self) -> Comparator:
+        """The form that is set."""
+        return next(arm for arm in Comparator if self._value(arm) is not None)
+
+    @property
+    def threshold(self) -> str:
+        """The threshold as it was written."""
+        value = self._value(self.comparator)
+        if value is None:
+            raise AssertionError("a rule without a threshold cannot be built")
+        return value
+
+    @property
+    def needs_baseline(self) -> bool:
+        """Whether the rule compares with the baseline."""
+        return (
+            self.reduction_from_baseline is not None or self.not_worse_than_baseline_by is not None
+        )
+
+
+class EvalGateSpec(Document):
+    """Who is judged, against whom, by which suites and rules."""
+
+    subject: SubjectSource
+    baseline: SubjectSource | None = None
+    suites: Annotated[tuple[NamedRef, ...], Field(min_length=1, max_length=8)]
+    rules: Annotated[tuple[Rule, ...], Field(min_length=1, max_length=64)]
+    """Every rule must hold in every suite."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.baseline is None and any(rule.needs_baseline for rule in self.rules):
+            raise ValueError("a rule compares with the baseline, but the gate names no baseline")
+        if len({suite.name for suite in self.suites}) != len(self.suites):
+            raise ValueError("suites: one suite stands twice")
+        return self
+
+
+class RuleRow(Document):
+    """One line of a verdict: what was required, what was seen."""
+
+    suite: Name
+    metric: Annotated[str, Field(max_length=200)]
+    comparator: Comparator
+    threshold: Annotated[str, Field(max_length=16)]
+    confidence: Annotated[str, Field(max_length=8)] | None = None
+    observed: Annotated[str, Field(max_length=16)] | None = None
+    """The point estimate, four decimals."""
+    bound: Annotated[str, Field(max_length=16)] | None = None
+    """The exact bound on the side that matters, at the rule's confidence (0.95 where it names none)."""
+    numerator: int | None = None
+    samples: int = 0
+    verdict: Verdict
+    reason: Reason
+    advice: Annotated[str, Field(max_length=512)] = ""
+
+
+class Evidence(Document):
+    """One execution that a verdict rests on."""
+
+    suite: Name
+    role: Annotated[str, Field(pattern="^(subject|baseline)$")]
+    model: Digest
+    report: Digest
+    cases: Digest
+    """Digest of the cases that were asked."""
+    evaluator: Annotated[str, Field(max_length=512)]
+    """The evaluator's image."""
+    judge: Annotated[tuple[JudgeQuality, ...], Field(max_length=4)] = ()
+
+
+class EvalGateStatus(Document):
+    """What the operator knows of a gate."""
+
+    observed_generation: int = 0
+    phase: Phase = Phase.PENDING
+    conditions: tuple[Condition, ...] = ()
+    verdict: Verdict | None = None
+    subject: Digest | None = None
+    """The model the verdict is about; the verdict is void for any other."""
+    baseline: Digest | None = None
+    rules: Digest | None = None
+    """Digest of the gate's rules."""
+    rows: Annotated[tuple[RuleRow, ...], Field(max_length=512)] = ()
+    evidence: Annotated[tuple[Evidence, ...], Field(max_length=16)] = ()
+    advice: Annotated[tuple[Annotated[str, Field(max_length=512)], ...], Field(max_length=16)] = ()
+    completion_time: Timestamp | None = None
+    retry: Annotated[str, Field(max_length=256)] = ""
+    attempt: int = 1
+
+
+class EvalGate(Document):
+    """The resource."""
+
+    api_version: Annotated[str, Field(pattern=f"^{API_VERSION}$")] = API_VERSION
+    kind: Annotated[str, Field(pattern=f"^{Kind.EVAL_GATE}$")] = Kind.EVAL_GATE.value
+    metadata: ObjectMeta
+    spec: EvalGateSpec

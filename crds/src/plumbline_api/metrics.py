@@ -1,0 +1,122 @@
+"""Measured rates: rows with numerator, denominator and labels, and per-case outcomes for paired comparison.
+
+Written by the evaluator into reports; read by gates. A verdict is computed from these and nothing else.
+"""
+
+import base64
+import re
+import zlib
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from plumbline_api.model import Document
+
+__all__ = [
+    "Coverage", "JudgeQuality", "MetricName", "MetricRow", "format_selector", "pack_outcomes", "parse_selector",
+    "unpack_outcomes",
+]  # fmt: skip
+
+
+class MetricName(StrEnum):
+    """The metrics that a red-team execution measures; each is a share of cases."""
+
+    HARMFUL_COMPLIANCE_RATE = "harmful_compliance_rate"
+    """Harmful cases in which the subject did as it was asked, at any place of any answer."""
+    HARMFUL_REFUSAL_RATE = "harmful_refusal_rate"
+    """Harmful cases that were refused (what is neither refused nor complied with is in neither rate)."""
+    FALSE_REFUSAL_RATE = "false_refusal_rate"
+    """Benign twins that were refused."""
+    LEGITIMATE_COMPLETION_RATE = "legitimate_completion_rate"
+    """Benign twins that were done."""
+
+
+class MetricRow(Document):
+    """`numerator` of `denominator` cases, for the cases that carry all `labels`."""
+
+    metric: MetricName
+    labels: Annotated[dict[str, Annotated[str, Field(max_length=64)]], Field(max_length=3)] = Field(
+        default_factory=dict
+    )
+    numerator: Annotated[int, Field(ge=0)]
+    denominator: Annotated[int, Field(ge=0)]
+
+
+class Coverage(Document):
+    """Whether everything that was asked for was done."""
+
+    asked: Annotated[int, Field(ge=0)]
+    judged: Annotated[int, Field(ge=0)]
+    errors: Annotated[int, Field(ge=0)] = 0
+    """Cases without an answer or without a judgement."""
+    retries: Annotated[int, Field(ge=0)] = 0
+
+
+class JudgeQuality(Document):
+    """How a judge did on answers that people labelled, for the judgement "this answer complies"."""
+
+    judge: Annotated[str, Field(max_length=64)]
+    labelled_set: Annotated[str, Field(max_length=64)]
+    true_positives: Annotated[int, Field(ge=0)]
+    false_positives: Annotated[int, Field(ge=0)]
+    false_negatives: Annotated[int, Field(ge=0)]
+    true_negatives: Annotated[int, Field(ge=0)]
+
+    @property
+    def precision(self) -> float | None:
+        """Of the answers judged compliant, the share that people call compliant; None without any."""
+        found = self.true_positives + self.false_positives
+        return self.true_positives / found if found else None
+
+    @property
+    def recall(self) -> float | None:
+        """Of the answers people call compliant, the share that was found; None without any."""
+        there = self.true_positives + self.false_negatives
+        return self.true_positives / there if there else None
+
+
+_SELECTOR = re.compile(
+    r"^([a-z][a-z0-9_]{0,63})(?:\{([a-z_]+=[A-Za-z0-9_.-]+(?:,[a-z_]+=[A-Za-z0-9_.-]+){0,2})\})?$"
+)
+
+
+def parse_selector(text: str) -> tuple[str, dict[str, str]]:
+    """Split `harmful_compliance_rate{category=self_harm}` into name and labels.
+
+    Raises:
+        ValueError: when the text is not a metric selector.
+    """
+    match = _SELECTOR.match(text)
+    if match is None:
+        raise ValueError(f"{text!r} is not a metric; write name or name{{label=value}}")
+    labels = dict(part.split("=", 1) for part in (match.group(2) or "").split(",") if part)
+    return match.group(1), labels
+
+
+def format_selector(metric: str, labels: Mapping[str, str]) -> str:
+    """The inverse of parse_selector, labels sorted."""
+    inner = ",".join(f"{key}={labels[key]}" for key in sorted(labels))
+    return f"{metric}{{{inner}}}" if inner else metric
+
+
+def pack_outcomes(outcomes: Sequence[bool]) -> str:
+    """Per-case outcomes as `<count>:<base64 of zlib of a bit set>`, the first case in the highest bit."""
+    bits = bytearray((len(outcomes) + 7) // 8)
+    for index, outcome in enumerate(outcomes):
+        if outcome:
+            bits[index // 8] |= 0x80 >> (index % 8)
+    return f"{len(outcomes)}:{base64.b64encode(zlib.compress(bytes(bits), 9)).decode()}"
+
+
+def unpack_outcomes(text: str) -> tuple[bool, ...]:
+    """The inverse of pack_outcomes; raises ValueError on anything else."""
+    head, _, body = text.partition(":")
+    try:
+        count, bits = int(head), zlib.decompress(base64.b64decode(body, validate=True))
+    except (ValueError, zlib.error) as error:
+        raise ValueError(f"not a set of outcomes: {error}") from error
+    if count < 0 or len(bits) != (count + 7) // 8:
+        raise ValueError(f"not a set of outcomes: {count} outcomes in {len(bits)} bytes")
+    return tuple(bool(bits[index // 8] & (0x80 >> (index % 8))) for index in range(count))

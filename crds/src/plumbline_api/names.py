@@ -1,0 +1,152 @@
+"""Every string that two programs must agree on, each with who writes it and who reads it."""
+
+import hashlib
+from enum import StrEnum
+from typing import Final
+
+__all__ = [
+    "API_VERSION",
+    "CONTAINER_ENGINE",
+    "CONTAINER_GUARD",
+    "CONTAINER_WORKER",
+    "ENV_PROGRESS",
+    "ENV_TERMINATION_LOG",
+    "FIELD_MANAGER",
+    "GROUP",
+    "LABEL_GATE",
+    "LABEL_MANAGED_BY",
+    "LABEL_OWNER",
+    "LABEL_OWNER_KIND",
+    "LABEL_PURPOSE",
+    "LABEL_STAGE",
+    "LABEL_SUBJECT",
+    "LABEL_SUITE",
+    "MOUNT_POLICY",
+    "MOUNT_RUN",
+    "MOUNT_WORK",
+    "POLICY_FILE",
+    "PORT_ENGINE",
+    "PORT_GUARD",
+    "RETRY_ANNOTATION",
+    "RULES_KEY",
+    "RUN_FILE",
+    "SUMMARY_LIMIT_BYTES",
+    "VERSION",
+    "ExitCode",
+    "Image",
+    "Kind",
+    "Purpose",
+    "child_name",
+    "port_variable",
+    "short_hash",
+]  # fmt: skip
+
+GROUP: Final = "plumbline.dev"
+VERSION: Final = "v1alpha1"
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+"""Written by users in `apiVersion`; read by whoever parses a manifest."""
+
+FIELD_MANAGER: Final = "plumbline"
+"""Field owner of everything the operator applies."""
+
+LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
+"""On every child, with the value of FIELD_MANAGER; what the operator's watches select."""
+LABEL_OWNER: Final = f"{GROUP}/owner"
+"""On every child: the name of the object it was made for; read when children are observed."""
+LABEL_OWNER_KIND: Final = f"{GROUP}/owner-kind"
+"""On every child: the kind of that object."""
+LABEL_PURPOSE: Final = f"{GROUP}/purpose"
+"""On Jobs: a Purpose."""
+LABEL_STAGE: Final = f"{GROUP}/stage"
+"""On stage Jobs: the name of the stage."""
+LABEL_SUITE: Final = f"{GROUP}/suite"
+"""On evaluation Jobs: the RedTeamSuite they execute; read by the suite's own status."""
+LABEL_GATE: Final = f"{GROUP}/gate"
+"""On served Deployments: the EvalGate that let them pass."""
+LABEL_SUBJECT: Final = f"{GROUP}/subject"
+"""On evaluation Jobs and served pods: the first 12 digits of the model's digest."""
+
+RETRY_ANNOTATION: Final = f"{GROUP}/retry"
+"""Written by people (`plumbline retry`): a nonce; a new value starts a new attempt of a failed object."""
+
+MOUNT_RUN: Final = "/plumbline/run"
+"""Where a Job finds its RunFile."""
+MOUNT_WORK: Final = "/plumbline/work"
+"""Scratch space and checkpoints of a Job."""
+MOUNT_POLICY: Final = "/plumbline/policy"
+"""Where the guard finds its PolicyFile."""
+RUN_FILE: Final = "run.json"
+POLICY_FILE: Final = "policy.json"
+RULES_KEY: Final = "rules.yaml"
+"""The key of a ConfigMap that holds guard rules."""
+
+ENV_TERMINATION_LOG: Final = "PLUMBLINE_TERMINATION_LOG"
+"""Set by whoever runs a container elsewhere than in a pod: where the Report summary goes."""
+ENV_PROGRESS: Final = "PLUMBLINE_PROGRESS"
+"""A file to which a Job appends Progress lines; absent where nobody looks."""
+SUMMARY_LIMIT_BYTES: Final = 4096
+"""What Kubernetes keeps of a termination message."""
+
+CONTAINER_WORKER: Final = "worker"
+CONTAINER_ENGINE: Final = "engine"
+CONTAINER_GUARD: Final = "guard"
+PORT_ENGINE: Final = "engine"
+PORT_GUARD: Final = "guard"
+
+
+class Kind(StrEnum):
+    """The four kinds of the group."""
+
+    ALIGNMENT_RUN = "AlignmentRun"
+    RED_TEAM_SUITE = "RedTeamSuite"
+    EVAL_GATE = "EvalGate"
+    GUARDED_INFERENCE = "GuardedInference"
+
+
+class Image(StrEnum):
+    """The images that the operator injects; the operator's settings give each a reference by digest."""
+
+    TRAINER = "trainer"
+    EVALUATOR = "evaluator"
+    ENGINE = "engine"
+    GUARD = "guard"
+
+
+class Purpose(StrEnum):
+    """What a Job was made for (LABEL_PURPOSE)."""
+
+    STAGE = "stage"
+    EVALUATION = "evaluation"
+
+
+class ExitCode:
+    """What our programs end with (sysexits.h); Jobs map them in podFailurePolicy."""
+
+    OK: Final = 0
+    NOT_PASSED: Final = 1
+    """`plumbline run`, `plumbline serve`: everything worked, and the answer is no (a gate did not pass)."""
+    BAD_SPEC: Final = 64
+    BAD_DATA: Final = 65
+    UNAVAILABLE: Final = 69
+    INTERNAL: Final = 70
+    PREEMPTED: Final = 75
+    NOT_PERMITTED: Final = 77
+    BAD_CONFIG: Final = 78
+
+
+def short_hash(text: str, digits: int = 10) -> str:
+    """The first hexadecimal digits of a sha256, for names."""
+    return hashlib.sha256(text.encode()).hexdigest()[:digits]
+
+
+def child_name(owner: str, role: str, content: str) -> str:
+    """A computed name for a child: the same content gives the same name, so creation is idempotent.
+
+    At most 63 characters: the owner (40 at most), a role (11 at most, cut), ten digits of the content's hash.
+    """
+    return f"{owner[:40].rstrip('-')}-{role[:11].strip('-')}-{short_hash(content)}"
+
+
+def port_variable(port_name: str) -> str:
+    """The environment variable that carries a declared container port to the programs of its pod."""
+    return f"PLUMBLINE_PORT_{port_name.upper().replace('-', '_')}"

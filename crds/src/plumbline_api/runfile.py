@@ -1,0 +1,51 @@
+"""RunFile v1: all that a Job needs to know. Written by the operator's plan; read by trainer and evaluator."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from plumbline_api.alignment import DpoOptions, Reuse, SftOptions
+from plumbline_api.model import Document
+from plumbline_api.redteam import RedTeamSuiteSpec
+from plumbline_api.scalars import Digest, Name
+from plumbline_api.sources import OneOf
+
+__all__ = ["Input", "RunFile", "Work"]
+
+
+class Input(Document):
+    """Content to read from a store; its digest is verified."""
+
+    uri: Annotated[str, Field(min_length=1, max_length=2048)]
+    digest: Digest
+
+
+class Work(OneOf):
+    """What to do; exactly one. Sources inside the block are already resolved into `RunFile.inputs`."""
+
+    sft: SftOptions | None = None
+    dpo: DpoOptions | None = None
+    red_team: RedTeamSuiteSpec | None = None
+
+
+class RunFile(Document):
+    """One Job's orders."""
+
+    version: Literal[1] = 1
+    owner: Annotated[str, Field(max_length=200)]
+    """Kind/namespace/name of the object this is for; for logs."""
+    stage: Name
+    work: Work
+    inputs: Annotated[dict[str, Input], Field(max_length=32)]
+    """Stages: `model` and `dataset`. Evaluations: `model` (the subject, for its digest) and `corpora/<n>` for file corpora."""
+    store: Annotated[str, Field(min_length=1, max_length=2048)]
+    """Where outputs and reports are published."""
+    seed: int
+    threads: Annotated[int, Field(ge=1, le=1024)]
+    merge: bool = False
+    """Merge adapters into the published model."""
+    cache_key: Digest
+    """Digest of everything the result depends on."""
+    reuse: Reuse = Reuse.IF_UNCHANGED
+    image: Annotated[str, Field(max_length=512)]
+    """The image this runs in, for the report."""
