@@ -13,17 +13,17 @@ readonly NEEDED_MB=6500
 say() { printf 'setup: %s\n' "$*" >&2; }
 fail() { local code=$1; shift; say "$@"; exit "$code"; }
 
-# Prints the first interpreter that is new enough: $PYTHON, python3, then the named versions.
+# Prints the first interpreter that the locks hold wheels for: $PYTHON, python3, then the named versions.
 find_python() {
     local name
     for name in ${PYTHON:-} python3 python3.14 python3.13 python3.12 python3.11; do
-        if "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+        if "$name" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null; then
             "$name" -c 'import sys; print(getattr(sys, "_base_executable", sys.executable))'
             return
         fi
     done
-    fail 78 "needs Python 3.11 or newer, found $(python3 --version 2>&1 || true);" \
-        "install python3.11 or newer, or name one: make setup PYTHON=/path/to/python3"
+    fail 78 "needs Python 3.11 to 3.14, found $(python3 --version 2>&1 || true);" \
+        "install one of these, or name it: make setup PYTHON=/path/to/python3"
 }
 
 # What makes an environment another one: the interpreter, and the place (scripts hold its absolute path).

@@ -1,0 +1,1 @@
+"""The tests of every distribution; the Makefile says which run when."""

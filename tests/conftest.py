@@ -1,0 +1,39 @@
+"""What holds for every test: time limits per marker, no network beyond this machine."""
+
+import os
+import sys
+
+import pytest
+
+SECONDS = {"local": 600, "bench": 300, "real": 3600}
+HERE = ("127.0.0.1", "::1", "localhost", "", None, b"127.0.0.1", b"localhost")
+
+# Before anything imports torch: tests share their cores, and a waiting thread must not spin.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "0")
+os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", DO_NOT_TRACK="1")
+
+
+def pytest_configure() -> None:
+    """Refuse, from here on, every connection and name look-up that leaves this machine."""
+    sys.addaudithook(_stay_on_this_machine)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give a marked test the time of its marker, unless it names its own."""
+    for item in items:
+        if item.get_closest_marker("timeout"):
+            continue
+        limits = [limit for name, limit in SECONDS.items() if item.get_closest_marker(name)]
+        if limits:
+            item.add_marker(pytest.mark.timeout(max(limits)))
+
+
+def _stay_on_this_machine(event: str, args: tuple[object, ...]) -> None:
+    host: object = None
+    if event == "socket.connect" and isinstance(args[1], tuple):
+        host = args[1][0]
+    elif event == "socket.getaddrinfo":
+        host = args[0]
+    if host not in HERE:
+        raise PermissionError(f"tests stay on this machine, but this one wants {host!r}")
