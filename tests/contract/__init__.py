@@ -1,0 +1,1 @@
+"""Both ends of every file that two programs exchange."""

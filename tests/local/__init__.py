@@ -1,0 +1,1 @@
+"""Whole programs on this machine: child processes, real training, real serving."""

@@ -1,0 +1,1 @@
+"""Builders and small fakes that tests share."""

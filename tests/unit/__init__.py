@@ -1,0 +1,1 @@
+"""One folder per distribution: functions and seams, without torch or child processes."""
