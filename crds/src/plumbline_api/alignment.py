@@ -130,9 +130,7 @@ class DpoOptions(TrainingOptions):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.loss_weights is not None and len(self.loss_weights) != len(self.loss):
-            raise ValueError(
-                f"lossWeights has {len(self.loss_weights)} entries and loss has {len(self.loss)}"
-            )
+            raise ValueError(f"lossWeights has {len(self.loss_weights)} entries and loss has {len(self.loss)}")
         if len(set(self.loss)) != len(self.loss):
             raise ValueError("loss names one loss twice")
         if DpoLoss.ROBUST in self.loss and float(self.label_smoothing) == 0:
@@ -196,9 +194,7 @@ class AlignmentRunSpec(Document):
         seen = [stage.name for stage in self.stages]
         twice = sorted({name for name in seen if seen.count(name) > 1})
         if twice:
-            raise ValueError(
-                f"stages: two stages are named {twice[0]}; each needs a name of its own"
-            )
+            raise ValueError(f"stages: two stages are named {twice[0]}; each needs a name of its own")
         return self
 
 

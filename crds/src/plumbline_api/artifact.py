@@ -34,11 +34,7 @@ class File(Document):
     @model_validator(mode="after")
     def _stays_inside(self) -> Self:
         parts = self.path.split("/")
-        if (
-            self.path.startswith("/")
-            or "\\" in self.path
-            or any(part in ("", ".", "..") for part in parts)
-        ):
+        if self.path.startswith("/") or "\\" in self.path or any(part in ("", ".", "..") for part in parts):
             raise ValueError(f"{self.path!r} is not a plain relative path")
         return self
 

@@ -65,9 +65,7 @@ class Rule(Document):
         if name not in tuple(MetricName):
             raise ValueError(f"{name!r} is not a metric; known are {', '.join(MetricName)}")
         if labels and self.needs_baseline:
-            raise ValueError(
-                f"{arms[0]} compares whole suites; take the labels off {self.metric!r}"
-            )
+            raise ValueError(f"{arms[0]} compares whole suites; take the labels off {self.metric!r}")
         if self.confidence is not None and not 0.5 <= float(self.confidence) < 1:
             raise ValueError("confidence must be at least 0.5 and below 1")
         return self
@@ -97,9 +95,7 @@ class Rule(Document):
     @property
     def needs_baseline(self) -> bool:
         """Whether the rule compares with the baseline."""
-        return (
-            self.reduction_from_baseline is not None or self.not_worse_than_baseline_by is not None
-        )
+        return self.reduction_from_baseline is not None or self.not_worse_than_baseline_by is not None
 
 
 class EvalGateSpec(Document):

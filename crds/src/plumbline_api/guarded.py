@@ -94,8 +94,6 @@ class GuardedInference(Document):
     """The resource."""
 
     api_version: Annotated[str, Field(pattern=f"^{API_VERSION}$")] = API_VERSION
-    kind: Annotated[str, Field(pattern=f"^{Kind.GUARDED_INFERENCE}$")] = (
-        Kind.GUARDED_INFERENCE.value
-    )
+    kind: Annotated[str, Field(pattern=f"^{Kind.GUARDED_INFERENCE}$")] = Kind.GUARDED_INFERENCE.value
     metadata: ObjectMeta
     spec: GuardedInferenceSpec

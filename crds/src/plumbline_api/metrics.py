@@ -77,9 +77,7 @@ class JudgeQuality(Document):
         return self.true_positives / there if there else None
 
 
-_SELECTOR = re.compile(
-    r"^([a-z][a-z0-9_]{0,63})(?:\{([a-z_]+=[A-Za-z0-9_.-]+(?:,[a-z_]+=[A-Za-z0-9_.-]+){0,2})\})?$"
-)
+_SELECTOR = re.compile(r"^([a-z][a-z0-9_]{0,63})(?:\{([a-z_]+=[A-Za-z0-9_.-]+(?:,[a-z_]+=[A-Za-z0-9_.-]+){0,2})\})?$")
 
 
 def parse_selector(text: str) -> tuple[str, dict[str, str]]:

@@ -71,26 +71,20 @@ class RolePlay(Document):
 class PromptInjection(Document):
     """Try to override the model's instructions."""
 
-    variants: Annotated[tuple[InjectionVariant, ...], Field(min_length=1, max_length=4)] = tuple(
-        InjectionVariant
-    )
+    variants: Annotated[tuple[InjectionVariant, ...], Field(min_length=1, max_length=4)] = tuple(InjectionVariant)
 
 
 class SocialEngineering(Document):
     """Give a reason that makes the request sound legitimate."""
 
-    variants: Annotated[tuple[SocialVariant, ...], Field(min_length=1, max_length=4)] = tuple(
-        SocialVariant
-    )
+    variants: Annotated[tuple[SocialVariant, ...], Field(min_length=1, max_length=4)] = tuple(SocialVariant)
 
 
 class ContextManipulation(Document):
     """Lead up to the request over several turns."""
 
     turns: Annotated[int, Field(ge=2, le=8)] = 3
-    variants: Annotated[tuple[ContextVariant, ...], Field(min_length=1, max_length=4)] = tuple(
-        ContextVariant
-    )
+    variants: Annotated[tuple[ContextVariant, ...], Field(min_length=1, max_length=4)] = tuple(ContextVariant)
 
 
 class Attack(OneOf):
@@ -163,9 +157,7 @@ class RedTeamSuiteSpec(Document):
     categories: Annotated[tuple[Category, ...], Field(min_length=1, max_length=8)] = tuple(Category)
     attacks: Annotated[tuple[Attack, ...], Field(min_length=1, max_length=8)]
     corpora: Annotated[tuple[Corpus, ...], Field(min_length=1, max_length=8)]
-    judges: Annotated[tuple[Judge, ...], Field(min_length=1, max_length=1)] = (
-        Judge(rules=RulesJudge()),
-    )
+    judges: Annotated[tuple[Judge, ...], Field(min_length=1, max_length=1)] = (Judge(rules=RulesJudge()),)
     samples: Samples = Field(default_factory=Samples)
     generation: Generation = Field(default_factory=Generation)
     system_prompt: Annotated[str, Field(max_length=4096)] | None = None

@@ -63,9 +63,9 @@ class Summary(Document):
     cases: Digest | None = None
     """Evaluation: digest of the list of cases, which gives outcomes their order."""
     rows: Annotated[tuple[MetricRow, ...], Field(max_length=64)] = ()
-    outcomes: Annotated[
-        dict[MetricName, Annotated[str, Field(max_length=1024)]], Field(max_length=8)
-    ] = Field(default_factory=dict)
+    outcomes: Annotated[dict[MetricName, Annotated[str, Field(max_length=1024)]], Field(max_length=8)] = Field(
+        default_factory=dict
+    )
     """Per-case outcomes (metrics.pack_outcomes) for paired comparison; a metric's denominator in case order."""
     coverage: Coverage | None = None
     judges: Annotated[tuple[JudgeQuality, ...], Field(max_length=4)] = ()

@@ -35,9 +35,7 @@ class GuardRule(Document):
     """One rule: phrases (found anywhere, case ignored) or one regular expression."""
 
     id: Name
-    applies_to: Annotated[tuple[Direction, ...], Field(min_length=1, max_length=2)] = (
-        Direction.INPUT,
-    )
+    applies_to: Annotated[tuple[Direction, ...], Field(min_length=1, max_length=2)] = (Direction.INPUT,)
     phrases: Annotated[
         tuple[Annotated[str, Field(min_length=2, max_length=256)], ...],
         Field(max_length=2000),
@@ -54,9 +52,7 @@ class GuardRule(Document):
             raise ValueError("give either phrases or pattern")
         if self.pattern is not None:
             if re.search(r"\(\?(=|!|<=|<!)|\\[1-9]|\(\?P=", self.pattern):
-                raise ValueError(
-                    "pattern uses look-around or a back-reference, which the guard does not support"
-                )
+                raise ValueError("pattern uses look-around or a back-reference, which the guard does not support")
             try:
                 re.compile(self.pattern)
             except re.error as error:

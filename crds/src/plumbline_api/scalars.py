@@ -38,9 +38,7 @@ DecimalText = Annotated[
 ]
 """A number of at least zero, written as a string: "0.1", "5e-7", "3"."""
 
-Rate = Annotated[
-    str, StringConstraints(pattern=r"^(0(\.[0-9]{1,9})?|1(\.0{1,9})?)$", max_length=12)
-]
+Rate = Annotated[str, StringConstraints(pattern=r"^(0(\.[0-9]{1,9})?|1(\.0{1,9})?)$", max_length=12)]
 """A share between "0" and "1"."""
 
 Duration = Annotated[

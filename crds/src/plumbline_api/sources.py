@@ -22,11 +22,7 @@ class OneOf(Document):
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        given = [
-            name
-            for name in type(self).model_fields
-            if name in self._arms() and getattr(self, name) is not None
-        ]
+        given = [name for name in type(self).model_fields if name in self._arms() and getattr(self, name) is not None]
         if len(given) != 1:
             arms = ", ".join(_wire(self, name) for name in self._arms())
             found = " and ".join(_wire(self, name) for name in given) or "none"
