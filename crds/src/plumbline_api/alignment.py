@@ -102,6 +102,8 @@ class TrainingOptions(Document):
     """Steps between checkpoints: what a killed Job loses at most."""
     timeout: Duration | None = None
     """Longest time all attempts of the stage may take together."""
+    held_out: DatasetSource | None = None
+    """Prompts that belong to the evaluation; a training row with one of them is refused as a leak."""
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:

@@ -5,6 +5,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from plumbline_api.alignment import Compute
 from plumbline_api.meta import Condition, ObjectMeta
 from plumbline_api.metrics import JudgeQuality, MetricName, parse_selector
 from plumbline_api.model import Document, Timestamp
@@ -106,6 +107,8 @@ class EvalGateSpec(Document):
     suites: Annotated[tuple[NamedRef, ...], Field(min_length=1, max_length=8)]
     rules: Annotated[tuple[Rule, ...], Field(min_length=1, max_length=64)]
     """Every rule must hold in every suite."""
+    compute: Compute = Field(default_factory=Compute)
+    """What the engine of one evaluation Job may use."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -159,8 +162,8 @@ class EvalGateStatus(Document):
     subject: Digest | None = None
     """The model the verdict is about; the verdict is void for any other."""
     baseline: Digest | None = None
-    rules: Digest | None = None
-    """Digest of the gate's rules."""
+    binding: Digest | None = None
+    """Digest of all that the verdict depends on: subject, baseline, suites, rules and the evaluator's image."""
     rows: Annotated[tuple[RuleRow, ...], Field(max_length=512)] = ()
     evidence: Annotated[tuple[Evidence, ...], Field(max_length=16)] = ()
     advice: Annotated[tuple[Annotated[str, Field(max_length=512)], ...], Field(max_length=16)] = ()

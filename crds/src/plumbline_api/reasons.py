@@ -86,8 +86,6 @@ class Reason(StrEnum):
     """A Job ran longer than its timeout."""
     BACKOFF_EXCEEDED = "BackoffExceeded"
     """A Job failed more often than it may be retried."""
-    JOB_LOST = "JobLost"
-    """A Job vanished before its result was recorded."""
     REPORT_INVALID = "ReportInvalid"
     """A Job ended well but left no readable report."""
     UNSUPPORTED_BY_RUNTIME = "UnsupportedByRuntime"

@@ -11,7 +11,7 @@ from plumbline_api.model import Document, Timestamp
 from plumbline_api.names import API_VERSION, Kind
 from plumbline_api.reasons import Phase
 from plumbline_api.scalars import Digest, Duration, Name, Rate
-from plumbline_api.sources import FileSource, OneOf
+from plumbline_api.sources import OneOf
 
 __all__ = [
     "Attack", "BuiltinCorpus", "Category", "ContextManipulation", "ContextVariant", "Corpus", "Direct", "Execution",
@@ -115,7 +115,6 @@ class Corpus(OneOf):
 
     builtin: BuiltinCorpus | None = None
     package: PackageCorpus | None = None
-    file: FileSource | None = None
 
 
 class RulesJudge(Document):

@@ -37,7 +37,7 @@ class RunFile(Document):
     stage: Name
     work: Work
     inputs: Annotated[dict[str, Input], Field(max_length=32)]
-    """Stages: `model` and `dataset`. Evaluations: `model` (the subject, for its digest) and `corpora/<n>` for file corpora."""
+    """Stages: `model`, `dataset` and, where asked, `heldOut`. Evaluations: `model`, the subject."""
     store: Annotated[str, Field(min_length=1, max_length=2048)]
     """Where outputs and reports are published."""
     seed: int

@@ -1,0 +1,21 @@
+"""ConfigMap (core/v1), as far as manifests of ours use it: text by key."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from plumbline_api.meta import ObjectMeta
+from plumbline_api.model import Document
+
+__all__ = ["ConfigMap"]
+
+
+class ConfigMap(Document):
+    """Text by key; guard rules live under names.RULES_KEY."""
+
+    api_version: Literal["v1"] = "v1"
+    kind: Literal["ConfigMap"] = "ConfigMap"
+    metadata: ObjectMeta
+    data: Annotated[dict[str, Annotated[str, Field(max_length=1_000_000)]], Field(max_length=256)] = Field(
+        default_factory=dict
+    )
