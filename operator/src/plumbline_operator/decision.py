@@ -6,7 +6,6 @@ from enum import StrEnum
 from typing import Any
 
 from plumbline_api.reasons import Reason
-
 from plumbline_operator.observed import ChildRef, PlumblineStatus
 
 __all__ = ["Child", "Decision", "Event", "EventType"]

@@ -10,7 +10,6 @@ from plumbline_api.alignment import AlignmentRun
 from plumbline_api.artifact import MediaType
 from plumbline_api.gate import EvalGate
 from plumbline_api.sources import FileSource
-
 from plumbline_operator.observed import PlumblineObject
 
 __all__ = ["BASELINE", "MODEL", "SUBJECT", "NeededInput", "dataset_input", "held_out_input", "needed_inputs"]

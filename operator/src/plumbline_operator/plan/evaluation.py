@@ -1,0 +1,86 @@
+"""The Job that executes one suite against one model: engine as a native sidecar, evaluator beside it. Pure."""
+
+from plumbline_api import names
+from plumbline_api.alignment import Compute
+from plumbline_api.model import digest_of
+from plumbline_api.names import CONTAINER_WORKER, Image, Kind, Purpose, port_variable
+from plumbline_api.redteam import RedTeamSuite
+from plumbline_api.runfile import Input, RunFile, Work
+from plumbline_operator.decision import Child
+from plumbline_operator.observed import ChildRef, Key, Runtime
+from plumbline_operator.plan.pods import (
+    JobPlan,
+    config_map,
+    container,
+    engine_container,
+    http_probe,
+    job,
+    labels,
+    port_env,
+    threads,
+)
+
+__all__ = ["plan_evaluation"]
+
+_EVALUATOR = Compute(cpu="1")
+_ENGINE_START_SECONDS = 600
+
+
+def plan_evaluation(
+    key: Key, suite: RedTeamSuite, model: Input, compute: Compute, runtime: Runtime, attempt: int
+) -> tuple[Child, Child]:
+    """The ConfigMap and the Job; baseline and subject of equal digest share one Job."""
+    run_file = _run_file(key, suite, model, compute, runtime)
+    name = names.child_name(key.name, suite.metadata.name, f"{run_file.cache_key} {attempt}")
+    child_labels = labels(Kind.EVAL_GATE, key.name) | {
+        names.LABEL_PURPOSE: Purpose.EVALUATION.value,
+        names.LABEL_SUITE: suite.metadata.name,
+        names.LABEL_SUBJECT: model.digest.removeprefix("sha256:")[:12],
+    }
+    engine = engine_container(
+        runtime.images[Image.ENGINE],
+        model.uri,
+        model.digest,
+        compute,
+        max_tokens=suite.spec.generation.max_tokens,
+    )
+    engine["startupProbe"] = http_probe("/health", names.PORT_ENGINE, period=1, failures=_ENGINE_START_SECONDS)
+    target = f"http://127.0.0.1:$({port_variable(names.PORT_ENGINE)})/v1"
+    command = ["plumbline-evaluator", "run", "--file", f"{names.MOUNT_RUN}/{names.RUN_FILE}"]
+    worker = container(
+        CONTAINER_WORKER,
+        runtime.images[Image.EVALUATOR],
+        [*command, "--work", names.MOUNT_WORK, "--target", target],
+        compute=_EVALUATOR,
+        env=port_env({names.PORT_ENGINE: 8000}),
+        mounts={"run": names.MOUNT_RUN, "work": names.MOUNT_WORK},
+    )
+    body = job(JobPlan(name=name, namespace=key.namespace, labels=child_labels, containers=[worker], sidecars=[engine]))
+    data = {names.RUN_FILE: run_file.pretty()}
+    return (
+        Child(ChildRef("ConfigMap", name), config_map(name, key.namespace, child_labels, data)),
+        Child(ChildRef("Job", name), body),
+    )
+
+
+def _run_file(key: Key, suite: RedTeamSuite, model: Input, compute: Compute, runtime: Runtime) -> RunFile:
+    image = runtime.images[Image.EVALUATOR]
+    cache_key = digest_of(
+        {
+            "work": {"redTeam": suite.spec.dump()},
+            "inputs": {"model": model.digest},
+            "image": image,
+            "engine": runtime.images[Image.ENGINE],
+        }
+    )
+    return RunFile(
+        owner=str(key),
+        stage=suite.metadata.name,
+        work=Work(red_team=suite.spec),
+        inputs={"model": model},
+        store=runtime.store,
+        seed=suite.spec.samples.seed,
+        threads=threads(compute),
+        cache_key=cache_key,
+        image=image,
+    )

@@ -1,0 +1,96 @@
+"""Outcomes and the conditions they become: the one place that writes Ready, Reconciling, Stalled and the phase.
+
+Called by the deciders of the four kinds. The rules are those of the Kubernetes API conventions and kstatus: Ready is
+always present; Reconciling and Stalled exist only while True, never together; a transition time moves with the
+status of its condition alone.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from plumbline_api.meta import Condition, ConditionStatus
+from plumbline_api.reasons import ConditionType, Reason
+
+__all__ = ["Done", "Fact", "Outcome", "Stopped", "Working", "find_condition", "is_settled", "write_conditions"]
+
+_MESSAGE_LIMIT = 1024
+
+
+@dataclass(frozen=True)
+class Working:
+    """Something is going on or awaited; the object will be looked at again."""
+
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """A person must act; nothing will happen until the spec, an input or an annotation changes."""
+
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True)
+class Done:
+    """The object has what it was made for."""
+
+    reason: Reason
+    message: str
+
+
+Outcome = Working | Stopped | Done
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A condition of one kind beside the three common ones."""
+
+    type: ConditionType
+    status: ConditionStatus
+    reason: Reason
+    message: str
+
+
+def write_conditions(
+    outcome: Outcome,
+    facts: Sequence[Fact],
+    *,
+    previous: Sequence[Condition],
+    generation: int,
+    now: datetime,
+) -> tuple[Condition, ...]:
+    """All conditions of a status, Ready first."""
+    ready = ConditionStatus.TRUE if isinstance(outcome, Done) else ConditionStatus.FALSE
+    wanted = [Fact(ConditionType.READY, ready, outcome.reason, outcome.message)]
+    if isinstance(outcome, Working):
+        wanted.append(Fact(ConditionType.RECONCILING, ConditionStatus.TRUE, outcome.reason, outcome.message))
+    if isinstance(outcome, Stopped):
+        wanted.append(Fact(ConditionType.STALLED, ConditionStatus.TRUE, outcome.reason, outcome.message))
+    wanted.extend(facts)
+    return tuple(_write(fact, find_condition(previous, fact.type), generation, now) for fact in wanted)
+
+
+def _write(fact: Fact, before: Condition | None, generation: int, now: datetime) -> Condition:
+    same = before is not None and before.status == fact.status
+    moment = before.last_transition_time if same and before is not None else now.replace(microsecond=0)
+    return Condition(
+        type=fact.type,
+        status=fact.status,
+        reason=fact.reason,
+        message=fact.message[:_MESSAGE_LIMIT],
+        observed_generation=generation,
+        last_transition_time=moment,
+    )
+
+
+def find_condition(conditions: Sequence[Condition], wanted: ConditionType) -> Condition | None:
+    """The condition of this type, or None."""
+    return next((condition for condition in conditions if condition.type == wanted), None)
+
+
+def is_settled(conditions: Sequence[Condition]) -> bool:
+    """Whether nothing more will happen by itself: decided at least once, and not Reconciling."""
+    return bool(conditions) and find_condition(conditions, ConditionType.RECONCILING) is None
