@@ -13,16 +13,19 @@ readonly NEEDED_MB=6500
 say() { printf 'setup: %s\n' "$*" >&2; }
 fail() { local code=$1; shift; say "$@"; exit "$code"; }
 
-# Prints the first interpreter that the locks hold wheels for: $PYTHON, python3, then the named versions.
+# Prints the first interpreter that the locks hold wheels for: the named one, or else the one .venv
+# already has, python3, or a versioned name.
 find_python() {
-    local name
-    for name in ${PYTHON:-} python3 python3.14 python3.13 python3.12 python3.11; do
+    local name names=("$VENV/bin/python" python3 python3.14 python3.13 python3.12 python3.11)
+    [[ -z ${PYTHON:-} ]] || names=("$PYTHON")
+    for name in "${names[@]}"; do
         if "$name" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null; then
             "$name" -c 'import sys; print(getattr(sys, "_base_executable", sys.executable))'
             return
         fi
     done
-    fail 78 "needs Python 3.11 to 3.14, found $(python3 --version 2>&1 || true);" \
+    name=${PYTHON:-python3}
+    fail 78 "needs Python 3.11 to 3.14, and $name is $("$name" --version 2>/dev/null || echo "not there");" \
         "install one of these, or name it: make setup PYTHON=/path/to/python3"
 }
 
@@ -37,7 +40,9 @@ create_venv() {
     if ! "$1" -c 'import ensurepip, venv' 2>/dev/null; then
         if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
             say "this Python has no venv module: installing python3-venv with apt-get"
-            apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$(venv_package "$1")" >&2
+            apt-get update -qq >&2 || say "apt-get update failed, trying to install all the same"
+            DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$(venv_package "$1")" >&2 ||
+                fail 69 "apt-get could not install $(venv_package "$1"); mend that, then run the same command again"
         else
             fail 78 "this Python has no venv module; run: sudo apt-get install $(venv_package "$1")," \
                 "then the same command again"
@@ -75,12 +80,10 @@ adopt() {
 }
 
 say_plan() {
-    local count
-    count=$(grep -cE '^[a-z].*==' requirements/runtime.txt)
-    say "installing into .venv: about $count packages, about 6 GB unpacked (5.3 GB of it torch with its" \
-        "CUDA libraries) and 3 GB to download."
+    say "installing about 110 packages into .venv: 3.3 GB to download, 6.0 GB unpacked" \
+        "(5.3 GB of it torch with its CUDA libraries)."
     say "uv keeps them in its cache and links them from there: another clone installs in seconds."
-    say "to undo: rm -rf .venv, and to empty the cache: uv cache clean"
+    say "to undo: rm -rf .venv; to empty the cache, before that: .venv/bin/uv cache clean"
 }
 
 check_space() {
@@ -93,7 +96,12 @@ check_space() {
         "free some, or name another folder: UV_CACHE_DIR=/path make setup"
 }
 
-install() { "$VENV/bin/uv" pip install --python "$VENV/bin/python" --require-hashes "$@"; }
+install() { "$VENV/bin/uv" pip install --python "$VENV/bin/python" --require-hashes "$@" || offline; }
+
+offline() {
+    fail 69 "the packages could not be fetched or written, see above; without the open network, name your own" \
+        "index: pip config set global.index-url ADDRESS; then run the same command again"
+}
 
 setup() {
     local python stamp="$VENV/.setup" began=$SECONDS
@@ -106,7 +114,7 @@ setup() {
     fi
     say_plan
     "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check \
-        --require-hashes --no-deps -r requirements/bootstrap.txt
+        --require-hashes --no-deps -r requirements/bootstrap.txt || offline
     adopt_pip_settings
     check_space
     install -r requirements/runtime.txt -r requirements/dev.txt
