@@ -1,1 +1,22 @@
-"""The artifact store of Plumbline: content-addressed, verified on every read."""
+"""The artifact store of Plumbline: content-addressed, verified on every read.
+
+Used by operator, trainer and evaluator; depends on the contract alone.
+"""
+
+from plumbline_store.errors import (
+    ArtifactMissing,
+    DigestMismatch,
+    NewerLayout,
+    NoSpace,
+    NotPermitted,
+    SourceUnusable,
+    StoreError,
+    UnsupportedStore,
+)
+from plumbline_store.filestore import FileStore, open_store
+from plumbline_store.lineage import Lineage, Presence
+
+__all__ = [
+    "ArtifactMissing", "DigestMismatch", "FileStore", "Lineage", "NewerLayout", "NoSpace", "NotPermitted", "Presence",
+    "SourceUnusable", "StoreError", "UnsupportedStore", "open_store",
+]  # fmt: skip
