@@ -137,9 +137,9 @@ def test_the_environment_is_read_only_where_settings_are_made() -> None:
 
 def test_the_group_name_stands_in_one_module() -> None:
     group = "plumbline" + ".dev"
-    assert {
-        name for name, path in sources() for text in texts(tree(path)) if group in str(text.value)
-    } <= {"plumbline_api.names"}
+    assert {name for name, path in sources() for text in texts(tree(path)) if group in str(text.value)} <= {
+        "plumbline_api.names"
+    }
 
 
 def test_public_names_are_sorted_and_exist() -> None:
@@ -148,9 +148,7 @@ def test_public_names_are_sorted_and_exist() -> None:
             if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
                 public = ast.literal_eval(node.value)
                 assert len(public) == len(set(public)), f"{name}: a name stands twice in __all__"
-                assert set(public) <= defined(tree(path)), (
-                    f"{name}: __all__ names what is not there"
-                )
+                assert set(public) <= defined(tree(path)), f"{name}: __all__ names what is not there"
 
 
 def defined(module: ast.Module) -> set[str]:
@@ -247,11 +245,7 @@ def import_all(names: list[str], banned: tuple[str, ...]) -> set[str]:
 
 def modules_of(*packages: str) -> list[str]:
     """The importable modules of some distributions; __main__ is a program, not a module."""
-    return [
-        name
-        for name, _ in sources()
-        if name.split(".")[0] in packages and not name.endswith(".__main__")
-    ]
+    return [name for name, _ in sources() if name.split(".")[0] in packages and not name.endswith(".__main__")]
 
 
 @pytest.mark.parametrize("package", [name for name in DISTRIBUTIONS if name != "plumbline_trainer"])
@@ -273,9 +267,7 @@ def test_importing_the_trainer_needs_no_environment_and_no_network() -> None:
 
 def test_no_file_names_the_address_of_a_package_registry() -> None:
     assert not [
-        place(path)
-        for path in tracked()
-        if any(address.encode() in path.read_bytes() for address in ADDRESSES)
+        place(path) for path in tracked() if any(address.encode() in path.read_bytes() for address in ADDRESSES)
     ]
 
 
