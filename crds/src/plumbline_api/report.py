@@ -60,6 +60,8 @@ class Summary(Document):
     """Training: the model or adapter. Evaluation: absent."""
     report: ArtifactRef | None = None
     """The full report; absent where the Job failed before it could write one."""
+    subject: Digest | None = None
+    """Evaluation: digest of the model that answered."""
     cases: Digest | None = None
     """Evaluation: digest of the list of cases, which gives outcomes their order."""
     rows: Annotated[tuple[MetricRow, ...], Field(max_length=64)] = ()

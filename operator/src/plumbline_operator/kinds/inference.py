@@ -1,0 +1,152 @@
+"""decide for a GuardedInference: serve what passed the gate, and nothing else. Pure.
+
+Fail closed: while the gate has no verdict Passed for its subject, no Deployment may exist.
+"""
+
+from datetime import datetime
+
+import yaml
+from pydantic import ValidationError
+
+from plumbline_api import names
+from plumbline_api.gate import Verdict
+from plumbline_api.guarded import GuardedInference, GuardedInferenceStatus, Served
+from plumbline_api.meta import ConditionStatus
+from plumbline_api.reasons import ConditionType, Phase, Reason
+from plumbline_api.rules import GuardRules
+from plumbline_api.runfile import Input
+from plumbline_operator.decision import Child, Decision, Event, EventType
+from plumbline_operator.observed import ChildRef, DeploymentState, Observed
+from plumbline_operator.plan.serving import plan_serving
+from plumbline_operator.status.conditions import Done, Fact, Outcome, Stopped, Working, find_condition, write_conditions
+
+__all__ = ["decide_inference"]
+
+
+def decide_inference(
+    wanted: GuardedInference, observed: Observed, before: GuardedInferenceStatus, now: datetime
+) -> Decision:
+    """The Decision for one GuardedInference."""
+    subject = _subject(wanted, observed)
+    rules = _rules(wanted, observed)
+    if isinstance(subject, Working | Stopped):
+        return _conclude(observed, before, now, outcome=subject)
+    if isinstance(rules, Stopped):
+        return _conclude(observed, before, now, outcome=rules, passed=True)
+    children = plan_serving(observed.key, wanted, subject, rules, observed.runtime)
+    deployment = next((found for found in observed.deployments if found.name == children[-1].ref.name), None)
+    served = Served(
+        digest=subject.digest,
+        deployment=children[-1].ref.name,
+        endpoint=None if deployment is None else deployment.endpoint,
+    )
+    outcome = _outcome(served, deployment)
+    return _conclude(
+        observed, before, now, outcome=outcome, passed=True, children=children, deployment=deployment, served=served
+    )
+
+
+def _subject(wanted: GuardedInference, observed: Observed) -> Input | Working | Stopped:
+    """The model that passed the gate; only a current verdict counts."""
+    name = wanted.spec.gate.name
+    state = observed.gates.get(name)
+    if state is None:
+        return Stopped(Reason.NOT_FOUND, f"spec.gate names EvalGate {name}, which does not exist; apply it first")
+    if state.status.observed_generation < state.generation or (
+        find_condition(state.status.conditions, ConditionType.RECONCILING) is not None
+    ):
+        return Working(Reason.WAITING_FOR_GATE, f"waiting for the verdict of EvalGate {name}")
+    if state.status.verdict != Verdict.PASSED or state.status.subject is None:
+        verdict = state.status.verdict or "none"
+        return Stopped(
+            Reason.NO_PASSED_SUBJECT,
+            f"EvalGate {name} has verdict {verdict}, so nothing is served; see `plumbline describe egt {name}`",
+        )
+    return Input(uri=observed.runtime.store, digest=state.status.subject)
+
+
+def _rules(wanted: GuardedInference, observed: Observed) -> GuardRules | Stopped:
+    source = wanted.spec.guard.rules
+    if source is None:
+        return GuardRules()
+    name = source.config_map.name
+    found = observed.config_maps.get(name)
+    if found is None or names.RULES_KEY not in found.data:
+        lack = "does not exist" if found is None else f"has no key {names.RULES_KEY}"
+        return Stopped(Reason.NOT_FOUND, f"spec.guard.rules names ConfigMap {name}, which {lack}")
+    try:
+        return GuardRules.parse(yaml.safe_load(found.data[names.RULES_KEY]) or {})
+    except (ValidationError, yaml.YAMLError) as error:
+        first = str(error).splitlines()[0]
+        return Stopped(Reason.BAD_SPEC, f"ConfigMap {name}, key {names.RULES_KEY}: {first}")
+
+
+def _outcome(served: Served, deployment: DeploymentState | None) -> Outcome:
+    if deployment is None:
+        return Working(Reason.ROLLOUT_PROGRESSING, "engine and guard are about to start")
+    if deployment.problem is not None:
+        return Stopped(deployment.problem.reason, deployment.problem.message)
+    if not deployment.engine_ready:
+        return Working(Reason.ROLLOUT_PROGRESSING, "the engine is loading the model")
+    if not deployment.guard_ready:
+        return Working(Reason.ROLLOUT_PROGRESSING, "the guard is not ready yet")
+    where = f" at {served.endpoint}" if served.endpoint else ""
+    return Done(Reason.SERVING, f"serving {served.digest[:19]}{where}")
+
+
+def _conclude(
+    observed: Observed,
+    before: GuardedInferenceStatus,
+    now: datetime,
+    *,
+    outcome: Outcome,
+    passed: bool = False,
+    children: tuple[Child, ...] = (),
+    deployment: DeploymentState | None = None,
+    served: Served | None = None,
+) -> Decision:
+    keep = {child.ref for child in children}
+    facts = [
+        _fact(ConditionType.GATE_SATISFIED, outcome, holds=passed),
+        _fact(ConditionType.MODEL_READY, outcome, holds=deployment is not None and deployment.engine_ready),
+        _fact(ConditionType.GUARD_READY, outcome, holds=deployment is not None and deployment.guard_ready),
+    ]
+    conditions = write_conditions(outcome, facts, previous=before.conditions, generation=observed.generation, now=now)
+    status = before.model_copy(
+        update={
+            "observed_generation": observed.generation,
+            "conditions": conditions,
+            "phase": _phase(outcome, passed=passed),
+            "stable": served if isinstance(outcome, Done) else None,
+        }
+    )
+    return Decision(
+        status=status,
+        apply=tuple(child for child in children if child.ref not in observed.children),
+        delete=tuple(sorted(ref for ref in observed.children if ref not in keep and _is_served(ref))),
+        events=_events(before, status, outcome),
+    )
+
+
+def _is_served(ref: ChildRef) -> bool:
+    return ref.kind in ("Deployment", "ConfigMap")
+
+
+def _fact(kind: ConditionType, outcome: Outcome, *, holds: bool) -> Fact:
+    state = ConditionStatus.TRUE if holds else ConditionStatus.FALSE
+    return Fact(kind, state, Reason.READY if holds else outcome.reason, "" if holds else outcome.message)
+
+
+def _phase(outcome: Outcome, *, passed: bool) -> Phase:
+    if isinstance(outcome, Done):
+        return Phase.SERVING
+    if isinstance(outcome, Stopped):
+        return Phase.STALLED
+    return Phase.RUNNING if passed else Phase.PENDING
+
+
+def _events(before: GuardedInferenceStatus, after: GuardedInferenceStatus, outcome: Outcome) -> tuple[Event, ...]:
+    if before.phase == after.phase:
+        return ()
+    severity = EventType.WARNING if isinstance(outcome, Stopped) else EventType.NORMAL
+    return (Event(severity, outcome.reason, outcome.message),)

@@ -1,0 +1,41 @@
+"""What other objects an object waits for: the model that a run, a gate or a file provides. Pure."""
+
+from plumbline_api.alignment import StageState
+from plumbline_api.meta import ConditionStatus
+from plumbline_api.reasons import ConditionType, Reason
+from plumbline_api.runfile import Input
+from plumbline_operator.observed import InputState, Observed
+from plumbline_operator.status.conditions import Stopped, Working, find_condition
+
+__all__ = ["from_input", "from_run"]
+
+
+def from_run(name: str, observed: Observed, *, wanted_by: str) -> Input | Working | Stopped:
+    """The model that the AlignmentRun of this name made, or why it is not there."""
+    state = observed.runs.get(name)
+    if state is None:
+        return Stopped(
+            Reason.NOT_FOUND,
+            f"{wanted_by} names AlignmentRun {name}, which does not exist; apply it, or correct the name",
+        )
+    succeeded = find_condition(state.status.conditions, ConditionType.SUCCEEDED)
+    if succeeded is not None and succeeded.status == ConditionStatus.FALSE:
+        return Stopped(
+            Reason.DEPENDENCY_FAILED,
+            f"AlignmentRun {name} failed; see `plumbline describe alr {name}`, then retry it",
+        )
+    if state.status.output is None or state.status.observed_generation < state.generation:
+        done = sum(stage.state == StageState.SUCCEEDED for stage in state.status.stages)
+        total = len(state.run.spec.stages)
+        return Working(Reason.WAITING_FOR_RUN, f"waiting for AlignmentRun {name} ({done} of {total} stages done)")
+    return Input(uri=observed.runtime.store, digest=state.status.output)
+
+
+def from_input(name: str, observed: Observed) -> Input | Working | Stopped:
+    """The content that a file source resolved to, or why it did not."""
+    found = observed.inputs.get(name, InputState())
+    if found.resolved is not None:
+        return found.resolved
+    if found.problem is not None:
+        return Stopped(found.problem.reason, found.problem.message)
+    return Working(Reason.PENDING, f"input {name} has not been looked up yet")
