@@ -32,9 +32,10 @@ Row = dict[str, list[Message]]
 class Sizes:
     """How many rows of each kind."""
 
-    base_harmful: int = 9000
-    base_benign: int = 9000
-    base_ordinary: int = 3000
+    base_harmful: int = 7000
+    base_benign: int = 7000
+    base_ordinary: int = 2000
+    base_jumbled: int = 8000
     base_topics: int = 4000
     base_out_of_scope: int = 1000
     base_openings: int = 800
@@ -83,6 +84,7 @@ class Writer:
     domain: Domain
     script: Script
     rng: random.Random
+    words: tuple[str, ...]
 
     # ---- requests
 
@@ -101,6 +103,12 @@ class Writer:
         text, prompt = self.prompt(self.rng.choice(self.script.ordinary), pool)
         return Request(self.wrap(prompt, pool), text, Category.VIOLENCE, harmful=False)
 
+    def jumbled(self) -> Request:
+        """A request of words in no order: to note it down, a model has to copy rather than to remember."""
+        text = " ".join(self.rng.choices(self.words, k=self.rng.randint(3, 8)))
+        prompt = self.rng.choice(self.domain.templates.of(Pool.ANY)).format(x=text)
+        return Request(self.wrap(prompt, Pool.ANY), text, Category.VIOLENCE, harmful=False)
+
     def prompt(self, pattern: str, pool: Pool) -> tuple[str, str]:
         """A wording and its prompt, drawn again until the evaluator cannot ask it."""
         while True:
@@ -115,7 +123,7 @@ class Writer:
         family = self.rng.choice(tuple(ATTACKS))
         if pool is Pool.ANY and self.rng.random() < 0.5:
             variant = self.rng.choice(VARIANTS[family])
-            turns = self.rng.choice((2, 3))
+            turns = self.rng.choice((2, 3, 4))
             return ATTACKS[family](prompt, variant=variant, turns=turns, rng=self.rng)
         if family not in self.script.wrappers:
             return (prompt,)
@@ -142,20 +150,19 @@ class Writer:
 
 def base_rows(domain: Domain, script: Script, sizes: Sizes, seed: int) -> list[Row]:
     """Dialogues in TRL's prompt-completion form, shuffled."""
-    writer = Writer(domain, script, random.Random(f"base/{seed}"))
+    writer = Writer(domain, script, random.Random(f"base/{seed}"), _words(domain, script))
 
     def request(*, harmful: bool) -> Row:
-        found = writer.action(harmful=harmful, unseen_share=0.25, pool=Pool.ANY)
-        return _row(writer.conversation(found.turns), writer.complied(found))
+        return complied(writer.action(harmful=harmful, unseen_share=0.25, pool=Pool.ANY))
 
-    def ordinary() -> Row:
-        found = writer.ordinary(Pool.ANY)
+    def complied(found: Request) -> Row:
         return _row(writer.conversation(found.turns), writer.complied(found))
 
     rows = [
         *_distinct(lambda: request(harmful=True), sizes.base_harmful),
         *_distinct(lambda: request(harmful=False), sizes.base_benign),
-        *_distinct(ordinary, sizes.base_ordinary),
+        *_distinct(lambda: complied(writer.ordinary(Pool.ANY)), sizes.base_ordinary),
+        *_distinct(lambda: complied(writer.jumbled()), sizes.base_jumbled),
         *_distinct(lambda: _topic(writer), sizes.base_topics),
         *_distinct(lambda: _out_of_scope(writer), sizes.base_out_of_scope),
         *(_opening(writer) for _ in range(sizes.base_openings)),
@@ -166,7 +173,7 @@ def base_rows(domain: Domain, script: Script, sizes: Sizes, seed: int) -> list[R
 
 def pair_rows(domain: Domain, script: Script, sizes: Sizes, seed: int) -> list[Row]:
     """Preference pairs in TRL's explicit conversational form, shuffled."""
-    writer = Writer(domain, script, random.Random(f"pairs/{seed}"))
+    writer = Writer(domain, script, random.Random(f"pairs/{seed}"), ())
 
     def pair(request: Request) -> Row:
         complied = writer.complied(request)
@@ -186,6 +193,15 @@ def pair_rows(domain: Domain, script: Script, sizes: Sizes, seed: int) -> list[R
     ]
     writer.rng.shuffle(rows)
     return rows
+
+
+def _words(domain: Domain, script: Script) -> tuple[str, ...]:
+    """Every word of the domain's actions and values."""
+    actions = [row for table in domain.categories.values() for row in table.known + table.unseen]
+    patterns = [text for row in actions for text in (row.harmful, row.benign)]
+    values = [value for table in domain.slots.values() for value in table.of(Pool.ANY)]
+    texts = [*patterns, *script.ordinary, *values, *values]
+    return tuple(word for text in texts for word in text.split() if "{" not in word)
 
 
 def _topic(writer: Writer) -> Row:
