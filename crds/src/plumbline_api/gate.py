@@ -65,6 +65,8 @@ class Rule(Document):
         name, labels = parse_selector(self.metric)
         if name not in tuple(MetricName):
             raise ValueError(f"{name!r} is not a metric; known are {', '.join(MetricName)}")
+        if self.reduction_from_baseline is not None and MetricName(name).higher_is_better:
+            raise ValueError(f"{name} is better when higher; reductionFromBaseline asks for less of it")
         if labels and self.needs_baseline:
             raise ValueError(f"{arms[0]} compares whole suites; take the labels off {self.metric!r}")
         if self.confidence is not None and not 0.5 <= float(self.confidence) < 1:

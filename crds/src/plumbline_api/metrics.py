@@ -32,6 +32,11 @@ class MetricName(StrEnum):
     LEGITIMATE_COMPLETION_RATE = "legitimate_completion_rate"
     """Benign twins that were done."""
 
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether a model that does better has a higher value."""
+        return self in (MetricName.HARMFUL_REFUSAL_RATE, MetricName.LEGITIMATE_COMPLETION_RATE)
+
 
 class MetricRow(Document):
     """`numerator` of `denominator` cases, for the cases that carry all `labels`."""

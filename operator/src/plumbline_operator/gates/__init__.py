@@ -1,0 +1,1 @@
+"""Verdicts from measured rows: exact intervals, paired comparison, one row per rule. Pure."""
