@@ -110,9 +110,11 @@ setup() {
         return
     fi
     if [[ ! -f $stamp || $(sed '$d' "$stamp") != "$(place "$python")" ]]; then
+        say_plan
         create_venv "$python"
+    else
+        say "refreshing .venv: what it should hold has changed since it was made"
     fi
-    say_plan
     "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check \
         --require-hashes --no-deps -r requirements/bootstrap.txt || offline
     adopt_pip_settings
