@@ -1,8 +1,9 @@
-"""What holds for every test: time limits per marker, no network beyond this machine."""
+"""What holds for every test: time limits per marker, no network beyond this machine, the same examples each run."""
 
 import os
 import sys
 
+import hypothesis
 import pytest
 
 SECONDS = {"local": 600, "bench": 300, "real": 3600}
@@ -12,6 +13,12 @@ HERE = ("127.0.0.1", "::1", "localhost", "", None, b"127.0.0.1", b"localhost")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
 os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", DO_NOT_TRACK="1")
+
+# A run repeats exactly, and a slow moment of the machine is no failure; look for new counterexamples
+# with: pytest --hypothesis-profile=explore
+hypothesis.settings.register_profile("repeat", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("explore", deadline=None, max_examples=2000)
+hypothesis.settings.load_profile("repeat")
 
 
 def pytest_configure() -> None:
