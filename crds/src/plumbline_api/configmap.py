@@ -1,4 +1,7 @@
-"""ConfigMap (core/v1), as far as manifests of ours use it: text by key."""
+"""ConfigMap (core/v1), as far as manifests of ours use it: text by key.
+
+Parsed by manifests.py, which also checks the guard rules inside; read by the operator when it plans a guard.
+"""
 
 from typing import Annotated, Literal
 
@@ -11,7 +14,7 @@ __all__ = ["ConfigMap"]
 
 
 class ConfigMap(Document):
-    """Text by key; guard rules live under names.RULES_KEY."""
+    """The resource."""
 
     api_version: Literal["v1"] = "v1"
     kind: Literal["ConfigMap"] = "ConfigMap"
@@ -19,3 +22,4 @@ class ConfigMap(Document):
     data: Annotated[dict[str, Annotated[str, Field(max_length=1_000_000)]], Field(max_length=256)] = Field(
         default_factory=dict
     )
+    """Texts by key; guard rules lie under names.RULES_KEY."""

@@ -3,16 +3,17 @@
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from plumbline_api.alignment import Compute
 from plumbline_api.meta import Condition, ObjectMeta
-from plumbline_api.metrics import JudgeQuality, MetricName, parse_selector
+from plumbline_api.metrics import JudgeQuality, Label, MetricName, parse_selector
 from plumbline_api.model import Document, Timestamp
 from plumbline_api.names import API_VERSION, Kind
 from plumbline_api.reasons import Phase, Reason
 from plumbline_api.scalars import Digest, Name, Rate
 from plumbline_api.sources import NamedRef, SubjectSource
+from plumbline_api.suggestions import UnknownName
 
 __all__ = [
     "Comparator", "EvalGate", "EvalGateSpec", "EvalGateStatus", "Evidence", "Rule", "RuleRow", "Verdict",
@@ -40,10 +41,20 @@ class Comparator(StrEnum):
     NOT_WORSE_THAN_BASELINE_BY = "notWorseThanBaselineBy"
 
 
+def _require_metric(selector: str) -> str:
+    name, labels = parse_selector(selector)
+    if name not in tuple(MetricName):
+        raise UnknownName("a metric", name, MetricName)
+    for label in labels:
+        if label not in tuple(Label):
+            raise UnknownName("a label of metrics", label, Label)
+    return selector
+
+
 class Rule(Document):
     """One requirement on one metric. No threshold has a default."""
 
-    metric: Annotated[str, Field(min_length=1, max_length=200)]
+    metric: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_require_metric)]
     """`name` or `name{label=value}`, for example `harmful_compliance_rate{category=self_harm}`."""
     at_most: Rate | None = None
     at_least: Rate | None = None
@@ -146,8 +157,8 @@ class Evidence(Document):
     suite: Name
     role: Annotated[str, Field(pattern="^(subject|baseline)$")]
     model: Digest
-    report: Digest
-    cases: Digest
+    report: Digest | None = None
+    cases: Digest | None = None
     """Digest of the cases that were asked."""
     evaluator: Annotated[str, Field(max_length=512)]
     """The evaluator's image."""

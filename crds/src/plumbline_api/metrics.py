@@ -15,8 +15,8 @@ from pydantic import Field
 from plumbline_api.model import Document
 
 __all__ = [
-    "Coverage", "JudgeQuality", "MetricName", "MetricRow", "format_selector", "pack_outcomes", "parse_selector",
-    "unpack_outcomes",
+    "Coverage", "JudgeQuality", "Label", "MetricName", "MetricRow", "Split", "format_selector", "pack_outcomes",
+    "parse_selector", "unpack_outcomes",
 ]  # fmt: skip
 
 
@@ -36,6 +36,26 @@ class MetricName(StrEnum):
     def higher_is_better(self) -> bool:
         """Whether a model that does better has a higher value."""
         return self in (MetricName.HARMFUL_REFUSAL_RATE, MetricName.LEGITIMATE_COMPLETION_RATE)
+
+
+class Label(StrEnum):
+    """What the cases of a rate can have in common."""
+
+    CATEGORY = "category"
+    """A redteam.Category."""
+    ATTACK = "attack"
+    """The name of an attack family, as in `role_play`."""
+    SPLIT = "split"
+    """A Split."""
+
+
+class Split(StrEnum):
+    """How far a case is from anything that preference data may contain."""
+
+    HELD_OUT_PHRASINGS = "held_out_phrasings"
+    """Known actions in wordings, wrappers, and with people and things that preference data never uses."""
+    UNSEEN_ACTIONS = "unseen_actions"
+    """Also the action itself is in no preference data."""
 
 
 class MetricRow(Document):

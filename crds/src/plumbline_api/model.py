@@ -55,12 +55,12 @@ class Document(BaseModel):
         Raises:
             pydantic.ValidationError: with one entry per problem.
         """
-        return cls.model_validate_json(json.dumps(data, default=str))
+        return cls.read(json.dumps(data, default=str))
 
     @classmethod
     def read(cls, text: str | bytes) -> Self:
         """Build the document from JSON text; raises pydantic.ValidationError."""
-        return cls.model_validate_json(text)
+        return cls.model_validate_json(text, by_alias=True, by_name=False)
 
     def dump(self) -> dict[str, Any]:
         """Plain JSON data in camelCase, without absent (None) fields."""

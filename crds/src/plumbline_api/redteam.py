@@ -96,6 +96,11 @@ class Attack(OneOf):
     social_engineering: SocialEngineering | None = None
     context_manipulation: ContextManipulation | None = None
 
+    @property
+    def label(self) -> str:
+        """The family's name in metrics (metrics.Label.ATTACK), as in `role_play`."""
+        return next(name for name in self._arms() if getattr(self, name) is not None)
+
 
 class BuiltinCorpus(StrEnum):
     """Corpora that ship with the evaluator."""

@@ -7,7 +7,7 @@ import re
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from plumbline_api.model import Document
 from plumbline_api.scalars import Name
@@ -31,6 +31,16 @@ class Emission(StrEnum):
     """Not one character of a match may be sent: the stream is held back while a match is open."""
 
 
+def _require_pattern(pattern: str) -> str:
+    if re.search(r"\(\?(=|!|<=|<!)|\\[1-9]|\(\?P=", pattern):
+        raise ValueError("uses look-around or a back-reference, which the guard does not support")
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"is not a regular expression: {error}") from error
+    return pattern
+
+
 class GuardRule(Document):
     """One rule: phrases (found anywhere, case ignored) or one regular expression."""
 
@@ -40,7 +50,7 @@ class GuardRule(Document):
         tuple[Annotated[str, Field(min_length=2, max_length=256)], ...],
         Field(max_length=2000),
     ] = ()
-    pattern: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
+    pattern: Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_require_pattern)] | None = None
     """Case is ignored. No look-around and no back-references: matching takes linear time."""
     emission: Emission = Emission.STOP
     reason: Annotated[str, Field(max_length=256)] = ""
@@ -50,13 +60,6 @@ class GuardRule(Document):
     def _well_formed(self) -> Self:
         if bool(self.phrases) == (self.pattern is not None):
             raise ValueError("give either phrases or pattern")
-        if self.pattern is not None:
-            if re.search(r"\(\?(=|!|<=|<!)|\\[1-9]|\(\?P=", self.pattern):
-                raise ValueError("pattern uses look-around or a back-reference, which the guard does not support")
-            try:
-                re.compile(self.pattern)
-            except re.error as error:
-                raise ValueError(f"pattern is not a regular expression: {error}") from error
         return self
 
 

@@ -1,0 +1,174 @@
+"""Manifests: YAML texts as checked objects, every problem with its file, line, field path and the nearest valid name.
+
+Called by `plumbline validate`, `plumbline run` and the tests of the examples. Pure: whoever calls it reads the files.
+References between objects are checked by references.py.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Generic, TypeVar
+
+from pydantic import ValidationError
+
+from plumbline_api.alignment import AlignmentRun
+from plumbline_api.configmap import ConfigMap
+from plumbline_api.gate import EvalGate
+from plumbline_api.guarded import GuardedInference
+from plumbline_api.model import Document
+from plumbline_api.names import API_VERSION, RULES_KEY
+from plumbline_api.positions import Path, Source, Trouble, format_path, read_documents
+from plumbline_api.redteam import RedTeamSuite
+from plumbline_api.rules import GuardRules
+from plumbline_api.suggestions import nearest
+from plumbline_api.wording import complaints
+
+__all__ = ["Located", "Object", "Parsed", "Problem", "parse_manifests"]
+
+Object = AlignmentRun | RedTeamSuite | EvalGate | GuardedInference | ConfigMap
+O_co = TypeVar("O_co", bound=Object, covariant=True)
+
+_KINDS: Final[Mapping[str, type[Object]]] = {
+    "AlignmentRun": AlignmentRun,
+    "RedTeamSuite": RedTeamSuite,
+    "EvalGate": EvalGate,
+    "GuardedInference": GuardedInference,
+    "ConfigMap": ConfigMap,
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with a manifest."""
+
+    filename: str
+    line: int
+    path: str
+    """The field, for example spec.stages[0].dpo.beta; empty for a whole document."""
+    message: str
+    suggestion: str | None = None
+    """The nearest valid name."""
+
+    def __str__(self) -> str:
+        where = f"{self.filename}:{self.line}: " + (f"{self.path}: " if self.path else "")
+        return f"{where}{self.message}" + (f"; did you mean {self.suggestion}?" if self.suggestion else "")
+
+
+@dataclass(frozen=True)
+class Located(Generic[O_co]):
+    """An object and where it was written."""
+
+    object: O_co
+    filename: str
+    line: int
+    _source: Source = field(repr=False, compare=False)
+
+    def line_of(self, path: str) -> int:
+        """The line of a field such as `spec.stages[0].dpo.dataset`, or of the nearest thing around it."""
+        lines = {format_path(known): line for known, line in self._source.lines.items()}
+        while path and path not in lines:
+            path = path[: max(path.rfind("."), path.rfind("["), 0)]
+        return lines.get(path, self.line)
+
+    def problem(self, path: str, message: str, suggestion: str | None = None) -> Problem:
+        """A problem with a field of this object."""
+        return Problem(self.filename, self.line_of(path), path, message, suggestion)
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """What a text holds."""
+
+    objects: tuple[Located[Object], ...] = ()
+    """The objects without a problem, in order."""
+    problems: tuple[Problem, ...] = ()
+    """In the order of their lines."""
+
+
+def parse_manifests(text: str, filename: str) -> Parsed:
+    """Read all documents of a YAML (or JSON) text; one broken document does not hide the problems of the others."""
+    objects: list[Located[Object]] = []
+    problems: list[Problem] = []
+    try:
+        for source in read_documents(text):
+            found = _parse(source, filename)
+            if isinstance(found, Located):
+                objects.append(found)
+            else:
+                problems.extend(found)
+    except Trouble as trouble:
+        problems.append(Problem(filename, trouble.line, "", trouble.message))
+    return Parsed(tuple(objects), tuple(sorted(problems, key=lambda problem: problem.line)))
+
+
+def _parse(source: Source, filename: str) -> Located[Object] | list[Problem]:
+    problems = [
+        Problem(filename, line, format_path(path), f"given twice (first on line {first}); remove one")
+        for path, line, first in source.doubled
+    ]
+    kind = _kind_of(source, filename)
+    if isinstance(kind, Problem):
+        return [*problems, kind]
+    problems += _check(kind, source, filename)
+    if kind is ConfigMap:
+        problems += _check_rules(source, filename)
+    if problems:
+        return problems
+    return Located(kind.parse(source.data), filename, source.line, source)
+
+
+def _kind_of(source: Source, filename: str) -> type[Object] | Problem:
+    def problem(path: str, message: str, suggestion: str | None = None) -> Problem:
+        return Problem(filename, source.line_of((path,) if path else ()), path, message, suggestion)
+
+    if not isinstance(source.data, dict):
+        return problem("", "a manifest is a mapping with apiVersion, kind, metadata and spec")
+    kind, version = source.data.get("kind"), source.data.get("apiVersion")
+    if kind is None:
+        return problem("kind", f"is missing, but required; read are {', '.join(_KINDS)}")
+    if not isinstance(kind, str) or kind not in _KINDS:
+        suggestion = nearest(kind, _KINDS) if isinstance(kind, str) else None
+        return problem("kind", f"{kind} is not a kind that is read here; read are {', '.join(_KINDS)}", suggestion)
+    wanted = "v1" if kind == "ConfigMap" else API_VERSION
+    if version is None:
+        return problem("apiVersion", f"is missing, but required; write apiVersion: {wanted}")
+    if version != wanted:
+        return problem("apiVersion", f"{kind} is not known in {version}", wanted)
+    return _KINDS[kind]
+
+
+def _check(model: type[Document], source: Source, filename: str, prefix: Path = ()) -> Iterator[Problem]:
+    try:
+        model.parse(source.data)
+    except ValidationError as error:
+        for complaint in complaints(model, error, source.data, source.texts):
+            line = source.line_of(complaint.path)
+            path = format_path((*prefix, *complaint.path))
+            yield Problem(filename, line, path, complaint.message, complaint.suggestion)
+
+
+def _check_rules(source: Source, filename: str) -> Iterator[Problem]:
+    """The guard rules in a ConfigMap, with the lines they have in the whole file."""
+    data, here = source.data.get("data"), ("data", RULES_KEY)
+    text = data.get(RULES_KEY) if isinstance(data, dict) else None
+    if not isinstance(text, str):
+        return
+    block = source.blocks.get(here)
+    for problem in _rules_problems(text, filename, here):
+        line = block + problem.line if block else source.line_of(here)
+        yield Problem(filename, line, problem.path, problem.message, problem.suggestion)
+
+
+def _rules_problems(text: str, filename: str, here: Path) -> Iterator[Problem]:
+    try:
+        documents = list(read_documents(text))
+    except Trouble as trouble:
+        yield Problem(filename, trouble.line, format_path(here), trouble.message)
+        return
+    if len(documents) > 1:
+        yield Problem(filename, documents[1].line, format_path(here), "holds more than one document; keep one")
+    for document in documents[:1]:
+        for path, line, first in document.doubled:
+            yield Problem(
+                filename, line, format_path((*here, *path)), f"given twice (first {line - first} lines above)"
+            )
+        yield from _check(GuardRules, document, filename, here)
