@@ -193,10 +193,8 @@ def test_the_lock_holds_whatever_a_distribution_declares() -> None:
 
 def test_the_contract_stays_light() -> None:
     project = tomllib.loads((ROOT / "crds/pyproject.toml").read_text())["project"]
-    assert {normal(re.split(r"[<>=]", text)[0]) for text in project["dependencies"]} == {
-        "pydantic",
-        "pyyaml",
-    }
+    declared = {normal(re.split(r"[<>=]", text)[0]) for text in project["dependencies"]}
+    assert declared <= {"pydantic", "pydantic-core", "pyyaml"}
 
 
 def normal(distribution: str) -> str:
