@@ -156,5 +156,3 @@ class Observed:
     suites: Mapping[str, RedTeamSuite] = field(default_factory=dict)
     gates: Mapping[str, GateState] = field(default_factory=dict)
     config_maps: Mapping[str, ConfigMap] = field(default_factory=dict)
-    spec_problem: Problem | None = None
-    """Set where an immutable object was applied again with another spec."""

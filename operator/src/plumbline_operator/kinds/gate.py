@@ -13,7 +13,7 @@ from plumbline_api.model import digest_of
 from plumbline_api.names import Image
 from plumbline_api.reasons import ConditionType, Phase, Reason
 from plumbline_api.redteam import RedTeamSuite
-from plumbline_api.report import Summary
+from plumbline_api.report import Result, Summary
 from plumbline_api.runfile import Input
 from plumbline_api.sources import SubjectSource
 from plumbline_operator.decision import Child, Decision, Event, EventType
@@ -25,6 +25,9 @@ from plumbline_operator.plan.inputs import BASELINE, SUBJECT
 from plumbline_operator.status.conditions import Done, Fact, Outcome, Stopped, Working, write_conditions
 
 __all__ = ["decide_gate"]
+
+_NOTHING = Summary(result=Result.FAILED)
+"""Stands for a report about another model, or none: every rule over it is an Error."""
 
 
 @dataclass(frozen=True)
@@ -185,8 +188,7 @@ def _summary(item: _Execution) -> Summary | None:
     if item.job is None or item.job.phase != JobPhase.SUCCEEDED:
         return None
     if item.job.summary is None or item.job.summary.subject != item.model.digest:
-        # A report about another model counts as no report at all: every rule becomes an Error.
-        return Summary.parse({"result": "Failed"})
+        return _NOTHING
     return item.job.summary
 
 
@@ -202,17 +204,15 @@ def _describe(verdict: Verdict, rows: tuple[RuleRow, ...]) -> str:
 
 
 def _evidence(item: _Execution, observed: Observed) -> Evidence:
-    summary = item.job.summary if item.job is not None else None
-    report = summary.report.digest if summary is not None and summary.report is not None else item.model.digest
-    cases = summary.cases if summary is not None and summary.cases is not None else digest_of([])
+    summary = _summary(item) or _NOTHING
     return Evidence(
         suite=item.suite.metadata.name,
         role=item.role,
         model=item.model.digest,
-        report=report,
-        cases=cases,
+        report=None if summary.report is None else summary.report.digest,
+        cases=summary.cases,
         evaluator=observed.runtime.images[Image.EVALUATOR],
-        judge=() if summary is None else summary.judges,
+        judge=summary.judges,
     )
 
 
