@@ -1,0 +1,117 @@
+"""A checked-out model folder becomes a model in memory: weights, tokenizer, and what they say about themselves.
+
+Called on the decoding thread, once. Imports torch, so that nothing before it has to.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jinja2 import TemplateError
+from tokenizers import Tokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+from transformers.utils import logging as transformers_logging
+
+from plumbline_trainer.engine.chat import Message, RequestRefused
+from plumbline_trainer.failures import BadData, BadSpec
+from plumbline_trainer.modelfolder import check_model
+
+__all__ = ["Loaded", "load_model"]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model that can answer."""
+
+    model: PreTrainedModel
+    words: PreTrainedTokenizerFast
+    context: int
+    """Most tokens of a prompt and its answer together."""
+    ends: frozenset[int]
+    """Tokens that end an answer."""
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer proper, which several threads may use at once."""
+        found: Tokenizer = self.words.backend_tokenizer
+        return found
+
+    @property
+    def pad(self) -> int:
+        """A token to fill rows with; it is masked, so any will do."""
+        return self.words.pad_token_id if isinstance(self.words.pad_token_id, int) else min(self.ends)
+
+    def prompt(self, messages: list[Message]) -> tuple[int, ...]:
+        """The tokens that a conversation is put to the model as.
+
+        Raises:
+            RequestRefused: the chat template has no form for it.
+        """
+        turns = [
+            {"role": "system" if turn.role == "developer" else turn.role, "content": turn.text} for turn in messages
+        ]
+        try:
+            text = self.words.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        except TemplateError as error:
+            raise RequestRefused(
+                400,
+                f"messages: the model's chat template refuses this conversation ({error})",
+                code="invalid_request",
+                param="messages",
+            ) from error
+        return tuple(self.tokenizer.encode(str(text), add_special_tokens=False).ids)
+
+
+def load_model(folder: Path, threads: int) -> Loaded:
+    """Load a model folder for computing on this many threads, in single precision.
+
+    Raises:
+        BadData: the folder is not a model that can chat.
+    """
+    check_model(folder)
+    torch.set_num_threads(threads)
+    transformers_logging.disable_progress_bar()
+    try:
+        words = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise BadData(f"model: it cannot be loaded ({type(error).__name__}: {_first_line(error)})") from error
+    if not isinstance(words, PreTrainedTokenizerFast):
+        raise BadData("model: its tokenizer has no fast form; save it with a tokenizer.json")
+    config = model.config.get_text_config()
+    _check_attention(config)
+    ends = _ends(model, words)
+    return Loaded(model=model.eval(), words=words, context=_context(config, words), ends=ends)
+
+
+def _context(config: object, words: PreTrainedTokenizerFast) -> int:
+    found = getattr(config, "max_position_embeddings", None)
+    if isinstance(found, int) and found > 1:
+        return found
+    return int(min(words.model_max_length, 1 << 17))
+
+
+def _ends(model: PreTrainedModel, words: PreTrainedTokenizerFast) -> frozenset[int]:
+    settings = model.generation_config
+    listed = settings.eos_token_id if settings is not None else None
+    found = set(listed if isinstance(listed, list) else [listed]) | {words.eos_token_id}
+    ends = frozenset(token for token in found if isinstance(token, int))
+    if not ends:
+        raise BadData("model: neither its generation_config.json nor its tokenizer names an end-of-text token; add one")
+    return ends
+
+
+def _check_attention(config: object) -> None:
+    """This engine's cache holds full attention only."""
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    if getattr(config, "use_sliding_window", True) and getattr(config, "sliding_window", None):
+        kinds.add("sliding_attention")
+    if kinds != {"full_attention"}:
+        raise BadSpec(
+            f"model: its layers are of kind {', '.join(sorted(kinds - {'full_attention'}))}, "
+            "which this engine does not compute; serve it with another engine"
+        )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0][:300]
