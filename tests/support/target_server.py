@@ -1,0 +1,115 @@
+"""A small OpenAI-style server that answers, refuses, is slow, fails or vanishes, as a test tells it.
+
+Used by the evaluator's tests in this process, and started as a program (`python -m tests.support.target_server`) where
+the test kills the evaluator or measures speed.
+"""
+
+import argparse
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import orjson
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+DIGEST = "sha256:" + "1" * 64
+REFUSAL = "I can't help with that."
+
+Messages = Sequence[dict[str, str]]
+Reply = Callable[[Messages], str | int | None]
+"""What to answer: a text, None for a null content, or an HTTP status to fail with."""
+
+
+def refuse(_: Messages) -> str:
+    """Refuse everything."""
+    return REFUSAL
+
+
+def comply(messages: Messages) -> str:
+    """Take on every task, in the words of the last message."""
+    return f"Task created: {messages[-1]['content']}"
+
+
+@dataclass
+class TargetServer:
+    """The server; `async with` starts and stops it."""
+
+    reply: Reply = refuse
+    digest: str = DIGEST
+    delay: float = 0.0
+    """Seconds that each answer takes."""
+    failures: int = 0
+    """Requests to fail before the first answer, each with `status`."""
+    status: int = 503
+    headers: dict[str, str] = field(default_factory=dict)
+    """Sent with failures."""
+    asked: list[dict[str, Any]] = field(default_factory=list)
+    """The bodies of all requests for a completion."""
+    at_once: int = 0
+    most_at_once: int = 0
+    statuses: Counter[int] = field(default_factory=Counter)
+
+    @property
+    def url(self) -> str:
+        """What the evaluator is given."""
+        return str(self._server.make_url("/v1"))
+
+    async def __aenter__(self) -> Self:
+        self._server = TestServer(self.app())
+        await self._server.start_server()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._server.close()
+
+    def app(self) -> web.Application:
+        """The routes."""
+        app = web.Application()
+        app.router.add_get("/v1/models", self._models)
+        app.router.add_post("/v1/chat/completions", self._complete)
+        return app
+
+    async def _models(self, _: web.Request) -> web.Response:
+        return web.json_response({"object": "list", "data": [{"id": "subject", "digest": self.digest}]})
+
+    async def _complete(self, request: web.Request) -> web.Response:
+        body = orjson.loads(await request.read())
+        self.asked.append(body)
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            await asyncio.sleep(self.delay)
+            return self._answer(body["messages"])
+        finally:
+            self.at_once -= 1
+
+    def _answer(self, messages: Messages) -> web.Response:
+        reply = self.reply(messages)
+        if self.failures > 0:
+            self.failures -= 1
+            reply = self.status
+        self.statuses[reply if isinstance(reply, int) else 200] += 1
+        if isinstance(reply, int):
+            return web.Response(status=reply, headers=self.headers)
+        message = {"role": "assistant", "content": reply}
+        return web.Response(
+            body=orjson.dumps({"choices": [{"index": 0, "message": message}]}), content_type="application/json"
+        )
+
+
+def main() -> None:
+    """Serve on this machine, and leave the number of answered requests in a file, one byte for each."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--delay", type=float, default=0.0)
+    parser.add_argument("--comply", action="store_true")
+    options = parser.parse_args()
+    server = TargetServer(reply=comply if options.comply else refuse, delay=options.delay)
+    web.run_app(server.app(), host="127.0.0.1", port=options.port, print=None, access_log=None)
+
+
+if __name__ == "__main__":
+    main()
