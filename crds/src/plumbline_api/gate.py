@@ -10,13 +10,14 @@ from plumbline_api.meta import Condition, ObjectMeta
 from plumbline_api.metrics import JudgeQuality, Label, MetricName, parse_selector
 from plumbline_api.model import Document, Timestamp
 from plumbline_api.names import API_VERSION, Kind
+from plumbline_api.progress import Progress
 from plumbline_api.reasons import Phase, Reason
 from plumbline_api.scalars import Digest, Name, Rate
 from plumbline_api.sources import NamedRef, SubjectSource
 from plumbline_api.suggestions import UnknownName
 
 __all__ = [
-    "Comparator", "EvalGate", "EvalGateSpec", "EvalGateStatus", "Evidence", "Rule", "RuleRow", "Verdict",
+    "Comparator", "Enforcement", "EvalGate", "EvalGateSpec", "EvalGateStatus", "Evidence", "Rule", "RuleRow", "Verdict",
 ]  # fmt: skip
 
 
@@ -51,6 +52,15 @@ def _require_metric(selector: str) -> str:
     return selector
 
 
+class Enforcement(StrEnum):
+    """What a rule that does not hold does."""
+
+    REQUIRED = "Required"
+    """It keeps the subject from passing."""
+    REPORTED = "Reported"
+    """It is shown, and changes nothing."""
+
+
 class Rule(Document):
     """One requirement on one metric. No threshold has a default."""
 
@@ -66,6 +76,8 @@ class Rule(Document):
     """Hold the rule with this one-sided confidence; left out, the observed value decides."""
     min_samples: Annotated[int, Field(ge=1, le=100_000)] = 30
     """Fewer cases than this are never enough."""
+
+    enforcement: Enforcement = Enforcement.REQUIRED
 
     @model_validator(mode="after")
     def _well_formed(self) -> Self:
@@ -146,6 +158,7 @@ class RuleRow(Document):
     """The exact bound on the side that matters, at the rule's confidence (0.95 where it names none)."""
     numerator: int | None = None
     samples: int = 0
+    enforcement: Enforcement = Enforcement.REQUIRED
     verdict: Verdict
     reason: Reason
     advice: Annotated[str, Field(max_length=512)] = ""
@@ -180,6 +193,8 @@ class EvalGateStatus(Document):
     rows: Annotated[tuple[RuleRow, ...], Field(max_length=512)] = ()
     evidence: Annotated[tuple[Evidence, ...], Field(max_length=16)] = ()
     advice: Annotated[tuple[Annotated[str, Field(max_length=512)], ...], Field(max_length=16)] = ()
+    progress: Progress | None = None
+    """Of the execution that runs now."""
     completion_time: Timestamp | None = None
     retry: Annotated[str, Field(max_length=256)] = ""
     attempt: int = 1

@@ -30,6 +30,7 @@ __all__ = [
     "RETRY_ANNOTATION",
     "RULES_KEY",
     "RUN_FILE",
+    "SHORT_NAMES",
     "SUMMARY_LIMIT_BYTES",
     "VERSION",
     "ExitCode",
@@ -101,6 +102,15 @@ class Kind(StrEnum):
     RED_TEAM_SUITE = "RedTeamSuite"
     EVAL_GATE = "EvalGate"
     GUARDED_INFERENCE = "GuardedInference"
+
+
+SHORT_NAMES: Final = {
+    Kind.ALIGNMENT_RUN: "alr",
+    Kind.RED_TEAM_SUITE: "rts",
+    Kind.EVAL_GATE: "egt",
+    Kind.GUARDED_INFERENCE: "gin",
+}
+"""What people type for a kind."""
 
 
 class Image(StrEnum):

@@ -186,8 +186,8 @@ class Execution(Document):
     subject: Digest
     report: Digest
     completion_time: Timestamp
-    rows: Annotated[tuple[MetricRow, ...], Field(max_length=8)] = ()
-    """The overall rates."""
+    rows: Annotated[tuple[MetricRow, ...], Field(max_length=16)] = ()
+    """The rates over all cases and over each split."""
 
 
 class RedTeamSuiteStatus(Document):

@@ -6,7 +6,7 @@ measured quality.
 
 from collections.abc import Iterable
 
-from plumbline_api.gate import Comparator, Rule, RuleRow, Verdict
+from plumbline_api.gate import Comparator, Enforcement, Rule, RuleRow, Verdict
 from plumbline_api.reasons import Reason
 from plumbline_api.report import Summary
 from plumbline_operator.gates.advice import advise
@@ -24,6 +24,7 @@ def judge_rule(rule: Rule, suite: str, subject: Summary, baseline: Summary | Non
         comparator=rule.comparator,
         threshold=rule.threshold,
         confidence=rule.confidence,
+        enforcement=rule.enforcement,
         verdict=Verdict.ERROR,
         reason=Reason.METRIC_MISSING,
     )
@@ -61,8 +62,8 @@ def _holds(rule: Rule, value: float) -> bool:
 
 
 def overall(rows: Iterable[RuleRow]) -> tuple[Verdict, Reason]:
-    """The worst verdict of all rows: Error, then Failed, then Inconclusive; without rows an Error."""
-    found = list(rows)
+    """The worst verdict of the required rows: Error, then Failed, then Inconclusive; without rows an Error."""
+    found = [row for row in rows if row.enforcement == Enforcement.REQUIRED]
     for verdict in (Verdict.ERROR, Verdict.FAILED, Verdict.INCONCLUSIVE):
         for row in found:
             if row.verdict == verdict:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from plumbline_api import names
-from plumbline_api.gate import EvalGate, EvalGateStatus, Evidence, RuleRow, Verdict
+from plumbline_api.gate import Enforcement, EvalGate, EvalGateStatus, Evidence, RuleRow, Verdict
 from plumbline_api.meta import ConditionStatus
 from plumbline_api.model import digest_of
 from plumbline_api.names import Image
+from plumbline_api.progress import Progress
 from plumbline_api.reasons import ConditionType, Phase, Reason
 from plumbline_api.redteam import RedTeamSuite
 from plumbline_api.report import Result, Summary
@@ -74,9 +75,11 @@ def decide_gate(gate: EvalGate, observed: Observed, before: EvalGateStatus, now:
     finding = _find(gate, observed, executions)
     if finding is None:
         missing = tuple(child for item in executions for child in item.children if child.ref not in observed.children)
+        status = status.model_copy(update={"progress": _running(executions)})
         return _conclude(status, observed, before, now, outcome=_progress(executions), missing=missing)
     status = status.model_copy(
         update={
+            "progress": None,
             "verdict": finding.verdict,
             "rows": finding.rows,
             "evidence": finding.evidence,
@@ -98,7 +101,7 @@ def _begin(observed: Observed, before: EvalGateStatus) -> EvalGateStatus:
 
 
 def _void(status: EvalGateStatus) -> EvalGateStatus:
-    nothing = {"rows": (), "evidence": (), "advice": (), "subject": None, "baseline": None}
+    nothing = {"rows": (), "evidence": (), "advice": (), "subject": None, "baseline": None, "progress": None}
     return status.model_copy(update={"verdict": None, "binding": None, "completion_time": None, **nothing})
 
 
@@ -193,9 +196,12 @@ def _summary(item: _Execution) -> Summary | None:
 
 
 def _describe(verdict: Verdict, rows: tuple[RuleRow, ...]) -> str:
+    required = [row for row in rows if row.enforcement == Enforcement.REQUIRED]
     if verdict == Verdict.PASSED:
-        return f"all {len(rows)} rules hold"
-    bad = [row for row in rows if row.verdict == verdict]
+        return f"all {len(required)} required rules hold"
+    bad = [row for row in required if row.verdict == verdict]
+    if not bad:
+        return "the gate has no required rule; a gate needs at least one"
     first = bad[0]
     seen = f"observed {first.observed}" if first.observed is not None else "not measured"
     more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
@@ -219,6 +225,13 @@ def _evidence(item: _Execution, observed: Observed) -> Evidence:
 def _progress(executions: tuple[_Execution, ...]) -> Working:
     done = sum(item.job is not None and item.job.phase == JobPhase.SUCCEEDED for item in executions)
     return Working(Reason.EVALUATING, f"{done} of {len(executions)} executions done")
+
+
+def _running(executions: tuple[_Execution, ...]) -> Progress | None:
+    for item in executions:
+        if item.job is not None and item.job.phase == JobPhase.RUNNING:
+            return item.job.progress
+    return None
 
 
 def _said(before: EvalGateStatus) -> tuple[Reason, str]:

@@ -64,9 +64,9 @@ def _execution(job: JobState, now: datetime) -> Execution | None:
         subject=summary.subject,
         report=summary.report.digest,
         completion_time=now.replace(microsecond=0),
-        rows=_overall(summary.rows),
+        rows=_main(summary.rows),
     )
 
 
-def _overall(rows: tuple[MetricRow, ...]) -> tuple[MetricRow, ...]:
-    return tuple(row for row in rows if not row.labels)[:8]
+def _main(rows: tuple[MetricRow, ...]) -> tuple[MetricRow, ...]:
+    return tuple(row for row in rows if set(row.labels) <= {"split"})[:16]
