@@ -1,1 +1,1 @@
-"""The training stages and the CPU engine of Plumbline; the only place that imports torch."""
+"""The training stages of Plumbline (`plumbline-trainer`) and its CPU engine: the only place that imports torch."""

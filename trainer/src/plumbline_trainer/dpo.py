@@ -1,0 +1,87 @@
+"""Direct preference optimisation (stage `dpo`; Rafailov et al. 2023) on TRL's DPOTrainer, read top to bottom.
+
+With pi the trained model, ref the model before, and y+ / y- the chosen and the rejected answer to x:
+
+    margin = beta * ((log pi(y+|x) - log ref(y+|x)) - (log pi(y-|x) - log ref(y-|x)))      (their equation 5)
+    loss   = -log sigmoid(margin)                                                          (their equation 7)
+
+or another of TRL's losses of `margin`, or a weighted sum of several. Deviation: `ref` is never a second model in
+memory. Adapters are switched off to get it; without adapters its log-probabilities are computed before the first step.
+"""
+
+from typing import Any
+
+from datasets import Dataset
+from trl import DPOConfig, DPOTrainer
+from trl.trainer.dpo_trainer import DataCollatorForPreference
+
+from plumbline_api.alignment import DpoOptions
+from plumbline_trainer.options import dpo_settings
+from plumbline_trainer.progress import ProgressLog
+from plumbline_trainer.rows import Message, Pair
+from plumbline_trainer.stopping import StopSwitch
+from plumbline_trainer.training import (
+    Orders,
+    Trained,
+    as_messages,
+    lora_config,
+    prepare_libraries,
+    read_tokenizer,
+    train_to_end,
+)
+
+__all__ = ["train_dpo"]
+
+
+def train_dpo(orders: Orders, options: DpoOptions, rows: tuple[Pair, ...]) -> Trained:
+    """Make the model prefer the chosen answers."""
+    prepare_libraries(orders.run)
+    orders.progress.phase("loading model")
+    tokenizer = read_tokenizer(orders.model)
+    watch = ReferenceWatch(_collator(tokenizer, options.max_length), orders.progress, orders.stop, len(rows))
+    trainer = DPOTrainer(
+        model=str(orders.model.path),
+        args=DPOConfig(**dpo_settings(options, orders.run.seed, orders.checkpoints, len(rows))),
+        data_collator=watch,
+        train_dataset=Dataset.from_list([_columns(row) for row in rows]),
+        processing_class=tokenizer,
+        peft_config=lora_config(options.lora),
+    )
+    watch.reference_is_done()
+    return train_to_end(trainer, orders)
+
+
+class ReferenceWatch:
+    """Collates as TRL does; while the trainer is being built, each batch is the reference's, and is reported."""
+
+    def __init__(self, collate: DataCollatorForPreference, progress: ProgressLog, stop: StopSwitch, rows: int) -> None:
+        self._collate = collate
+        self._progress = progress
+        self._stop = stop
+        self._rows = rows
+        self._done: int | None = 0
+
+    def __call__(self, examples: list[dict[str, Any]]) -> Any:
+        """One padded batch."""
+        if self._done is not None:
+            self._stop.check()
+            self._done += len(examples)
+            self._progress.phase("computing reference", self._done, self._rows)
+        return self._collate(examples)
+
+    def reference_is_done(self) -> None:
+        """From here on batches are training's own, which has a better count."""
+        self._done = None
+
+
+def _collator(tokenizer: Any, max_length: int) -> DataCollatorForPreference:
+    pad = tokenizer.pad_token_id
+    return DataCollatorForPreference(pad_token_id=tokenizer.eos_token_id if pad is None else pad, max_length=max_length)
+
+
+def _columns(row: Pair) -> dict[str, Any]:
+    return {
+        "prompt": as_messages(row.prompt),
+        "chosen": as_messages([Message("assistant", row.chosen)]),
+        "rejected": as_messages([Message("assistant", row.rejected)]),
+    }

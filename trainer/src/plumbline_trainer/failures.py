@@ -1,0 +1,103 @@
+"""How a stage can end other than well, as a tree; raised by every module here, told to people by `stage`.
+
+    StageFailure               the stage cannot give a result
+    |-- BadSpec                the RunFile asks for something impossible
+    |   `-- UnstableTraining   the numbers left the range of numbers; the options must change
+    |-- BadData                the model or the data set is broken or unusable
+    |-- BadConfiguration       the installation is wrong: no space, an unusable folder
+    |-- NotPermitted           the file system refused
+    `-- OutOfMemory            the memory of this machine or of the Job is too small
+    Preempted                  told to stop; not a failure, and nothing that a library should swallow
+
+Each message names the place, the fact and the remedy, and never quotes data.
+"""
+
+import errno
+from typing import ClassVar
+
+from plumbline_api.artifact import ArtifactRef
+from plumbline_api.names import ExitCode
+from plumbline_api.reasons import Reason
+
+__all__ = [
+    "BadConfiguration", "BadData", "BadSpec", "NotPermitted", "OutOfMemory", "Preempted", "StageFailure",
+    "UnstableTraining", "explain_os_error", "is_allocation_failure",
+]  # fmt: skip
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+
+
+class StageFailure(Exception):
+    """A sentence for people, and what to try."""
+
+    exit_code: ClassVar[int] = ExitCode.INTERNAL
+    reason: ClassVar[Reason] = Reason.INTERNAL_ERROR
+
+    def __init__(self, message: str, advice: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.advice = advice
+        self.report: ArtifactRef | None = None
+        """The full report of this failure, once one was published."""
+
+
+class BadSpec(StageFailure):
+    """The RunFile asks for something impossible."""
+
+    exit_code = ExitCode.BAD_SPEC
+    reason = Reason.BAD_SPEC
+
+
+class UnstableTraining(BadSpec):
+    """Loss or gradients are no numbers any more: repeating the same options gives the same end."""
+
+
+class BadData(StageFailure):
+    """The model or the data set is broken or unusable."""
+
+    exit_code = ExitCode.BAD_DATA
+    reason = Reason.BAD_DATA
+
+
+class BadConfiguration(StageFailure):
+    """The installation is wrong: no space, an unusable folder."""
+
+    exit_code = ExitCode.BAD_CONFIG
+    reason = Reason.BAD_CONFIGURATION
+
+
+class NotPermitted(StageFailure):
+    """The file system refused."""
+
+    exit_code = ExitCode.NOT_PERMITTED
+    reason = Reason.NOT_PERMITTED
+
+
+class OutOfMemory(StageFailure):
+    """An allocation failed (the kernel's own kill leaves no message; the operator sees that one)."""
+
+    reason = Reason.OUT_OF_MEMORY
+
+
+class Preempted(BaseException):
+    """SIGTERM: stop, keep what allows resuming, exit 75. Like KeyboardInterrupt, it passes every `except Exception`."""
+
+
+def explain_os_error(error: OSError) -> StageFailure:
+    """The failure that an error of the operating system stands for."""
+    place = str(error.filename) if error.filename else "working folder"
+    what = error.strerror or type(error).__name__
+    if error.errno in FULL:
+        return BadConfiguration(f"{place}: no space left ({what}); free space or give a larger volume, then run again")
+    if error.errno in REFUSED:
+        return NotPermitted(f"{place}: access refused ({what}); check the owner and mode of the folder")
+    return BadConfiguration(f"{place}: {what}; check that the folder exists and its disk is healthy")
+
+
+def is_allocation_failure(error: BaseException) -> bool:
+    """Whether an exception says that memory ran out: Python's own, or torch's (which is a RuntimeError on a CPU)."""
+    if isinstance(error, MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(
+        words in str(error) for words in ("can't allocate memory", "not enough memory", "out of memory")
+    )

@@ -1,0 +1,103 @@
+"""Everything about a stage that can be found out without torch: inputs fetched and verified, data and model checked.
+
+Called by `stage`. A run that cannot work ends here, within seconds, and says why.
+"""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from plumbline_api.alignment import DpoOptions, LossOn, SftOptions
+from plumbline_api.runfile import Input, RunFile
+from plumbline_store import StoreError, open_store
+from plumbline_trainer.data import DataSet, read_dialogues, read_held_out, read_pairs, refuse_leaks
+from plumbline_trainer.failures import BadSpec
+from plumbline_trainer.modelfolder import ModelFolder, check_model
+from plumbline_trainer.progress import ProgressLog
+from plumbline_trainer.rows import Dialogue, Pair
+from plumbline_trainer.template import Fit, check_template, fit_rows, load_tokenizer, require_generation_marks
+
+__all__ = ["HELD_OUT", "Prepared", "options_of", "prepare"]
+
+HELD_OUT = "heldOut"
+"""The name of the input that holds prompts no row may contain."""
+
+Row = TypeVar("Row", Dialogue, Pair)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Checked inputs; exactly one of dialogues and pairs has rows."""
+
+    model: ModelFolder
+    dialogues: tuple[Dialogue, ...]
+    pairs: tuple[Pair, ...]
+    counts: dict[str, int]
+    licence: str | None
+
+
+def options_of(run: RunFile) -> SftOptions | DpoOptions:
+    """The training options of a RunFile; raises BadSpec where it is for another program or lacks an input."""
+    options = run.work.sft or run.work.dpo
+    if options is None:
+        raise BadSpec(f"work.{run.work.chosen}: this program trains; give sft or dpo")
+    for name in ("model", "dataset"):
+        if name not in run.inputs:
+            raise BadSpec(f"inputs.{name}: missing; a training stage needs a model and a dataset")
+    return options
+
+
+def prepare(run: RunFile, work: Path, progress: ProgressLog) -> Prepared:
+    """Fetch and check the inputs.
+
+    Raises:
+        StoreError: an input is missing, damaged or cannot be copied.
+        BadData: model or data set cannot be used, with the place and the remedy.
+    """
+    options = options_of(run)
+    progress.phase("fetching inputs")
+    model = check_model(_fetch(run.inputs["model"], work / "inputs" / "model"))
+    folder = _fetch(run.inputs["dataset"], work / "inputs" / "dataset")
+    held_out = run.inputs.get(HELD_OUT)
+    secret = read_held_out(_fetch(held_out, work / "inputs" / "held-out")) if held_out else frozenset[str]()
+    licence = open_store(run.inputs["model"].uri).manifest(run.inputs["model"].digest).licence
+    progress.phase("checking data")
+    if isinstance(options, SftOptions):
+        if options.loss_on is LossOn.ASSISTANT:
+            require_generation_marks(model.template)
+        dialogues, counts = _check(read_dialogues(folder), secret, model, options.max_length)
+        return Prepared(model, dialogues, (), counts, licence)
+    pairs, counts = _check(read_pairs(folder), secret, model, options.max_length)
+    return Prepared(model, (), pairs, counts, licence)
+
+
+def _check(
+    data: DataSet[Row], secret: frozenset[str], model: ModelFolder, max_length: int
+) -> tuple[tuple[Row, ...], dict[str, int]]:
+    refuse_leaks(data, secret)
+    tokenizer = load_tokenizer(model)
+    check_template(tokenizer)
+    fit = fit_rows(tokenizer, data, max_length)
+    return tuple(data.rows[index] for index in fit.kept), _count(data, fit)
+
+
+def _count(data: DataSet[Row], fit: Fit) -> dict[str, int]:
+    return {
+        "rowsIn": len(data.rows),
+        "rowsKept": len(fit.kept),
+        "duplicates": data.duplicates,
+        "cut": fit.cut,
+        "rejected.promptTooLong": len(fit.prompt_too_long),
+    }
+
+
+def _fetch(source: Input, into: Path) -> Path:
+    """A verified copy; one that an earlier attempt left and that does not verify is made anew."""
+    store = open_store(source.uri)
+    if into.exists():
+        try:
+            return store.checkout(source.digest, into)
+        except StoreError:
+            shutil.rmtree(into)
+    return store.checkout(source.digest, into)

@@ -1,0 +1,58 @@
+"""What a stage takes from its surroundings: paths for summary and progress, and the environment of the libraries.
+
+Read once, by `main`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from plumbline_api.names import ENV_PROGRESS, ENV_TERMINATION_LOG
+
+__all__ = ["Settings", "library_environment", "read_settings"]
+
+KUBERNETES_TERMINATION_LOG = "/dev/termination-log"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where to write what others read."""
+
+    termination_log: Path
+    progress: Path | None
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """The settings in an environment."""
+    progress = environment.get(ENV_PROGRESS)
+    return Settings(
+        termination_log=Path(environment.get(ENV_TERMINATION_LOG) or KUBERNETES_TERMINATION_LOG),
+        progress=Path(progress) if progress else None,
+    )
+
+
+def library_environment(threads: int, work: Path) -> dict[str, str]:
+    """What must be in the environment before torch and its companions are imported.
+
+    A waiting OpenMP thread must not spin: on shared cores that makes a step ten times slower. The hub is never asked,
+    nothing is reported to anybody, and what libraries write lands in the work folder.
+    """
+    return {
+        "OMP_NUM_THREADS": str(threads),
+        "MKL_NUM_THREADS": str(threads),
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "GOMP_SPINCOUNT": "0",
+        "TOKENIZERS_PARALLELISM": "false",
+        "CUDA_VISIBLE_DEVICES": "",
+        "HF_HUB_OFFLINE": "1",
+        "HF_DATASETS_OFFLINE": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "DO_NOT_TRACK": "1",
+        "TRL_EXPERIMENTAL_SILENCE": "1",
+        "TQDM_DISABLE": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+        "TRANSFORMERS_VERBOSITY": "error",
+        "HF_HOME": str(work / "cache"),
+        "TMPDIR": str(work / "tmp"),
+    }

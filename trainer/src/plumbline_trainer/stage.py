@@ -1,0 +1,169 @@
+"""One training stage from RunFile to Summary; reads like its table of contents.
+
+Called by `main`. Nothing heavy is imported before the stage cache was asked and the inputs were checked.
+"""
+
+import logging
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+
+from plumbline_api.alignment import Reuse, SftOptions
+from plumbline_api.artifact import ArtifactRef, MediaType, Parent
+from plumbline_api.report import Report, Result, Summary
+from plumbline_api.runfile import RunFile
+from plumbline_store import FileStore, StoreError, open_store
+from plumbline_trainer.advice import advise
+from plumbline_trainer.checkpoints import SEAL, read_seal
+from plumbline_trainer.failures import StageFailure
+from plumbline_trainer.options import refuse_impossible
+from plumbline_trainer.outcome import describe_failure, library_versions
+from plumbline_trainer.preparation import Prepared, options_of, prepare
+from plumbline_trainer.progress import ProgressLog
+from plumbline_trainer.stopping import StopSwitch
+
+__all__ = ["Stage", "clear_work", "run_stage"]
+
+log = logging.getLogger(__name__)
+
+
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage's orders and surroundings."""
+
+    run: RunFile
+    work: Path
+    progress: ProgressLog
+    stop: StopSwitch
+    clock: Callable[[], datetime]
+
+
+@dataclass
+class Record:
+    """What becomes known on the way and goes into the report, whatever the end."""
+
+    started: datetime
+    counts: dict[str, int]
+    metrics: dict[str, float]
+    timings: dict[str, float]
+
+
+def run_stage(stage: Stage) -> Summary:
+    """Give the recorded result of identical orders, or train and publish.
+
+    Raises:
+        StageFailure, StoreError: see there; a report of the failure was published where that was possible.
+        Preempted: told to stop; what allows resuming is in the work folder.
+    """
+    options = options_of(stage.run)
+    refuse_impossible(options)
+    store = open_store(stage.run.store)
+    known = None if stage.run.reuse is Reuse.NEVER else store.recall(stage.run.cache_key)
+    if known is not None:
+        log.info("the stage cache holds this result; nothing to train")
+        return known.model_copy(update={"cached": True})
+    record = Record(stage.clock(), {}, {}, {})
+    try:
+        prepared = _timed(stage, record, "prepare", lambda: _prepare(stage, record))
+        folder = _timed(stage, record, "train", lambda: _train(stage, prepared, record))
+        output = _timed(stage, record, "publish", lambda: _publish(stage, store, folder, prepared.licence))
+    except StageFailure as failure:
+        _report_failure(stage, store, record, failure)
+        raise
+    summary = Summary(result=Result.SUCCEEDED, cache_key=stage.run.cache_key, output=output)
+    summary = _report(stage, store, record, summary, advise(record.counts, record.metrics))
+    store.record(stage.run.cache_key, summary)
+    return summary
+
+
+def clear_work(work: Path) -> None:
+    """Give back the space of a stage whose result is recorded and reported."""
+    for name in ("inputs", "checkpoints", "output", "output.new", "cache", "tmp"):
+        shutil.rmtree(work / name, ignore_errors=True)
+
+
+def _prepare(stage: Stage, record: Record) -> Prepared:
+    prepared = prepare(stage.run, stage.work, stage.progress)
+    record.counts.update(prepared.counts)
+    log.info("data: %s", ", ".join(f"{name} {count}" for name, count in prepared.counts.items()))
+    return prepared
+
+
+def _train(stage: Stage, prepared: Prepared, record: Record) -> Path:
+    """The folder of the finished model: one that an earlier attempt left, or a newly trained one."""
+    output = stage.work / "output"
+    left = read_seal(output, stage.run.cache_key)
+    if left is not None:
+        log.info("an earlier attempt finished training; publishing its model")
+        record.metrics.update(left.metrics)
+        return output
+    stage.progress.phase("starting torch")
+    from plumbline_trainer.training import Orders
+
+    orders = Orders(stage.run, prepared.model, stage.work, stage.progress, stage.stop)
+    options = options_of(stage.run)
+    if isinstance(options, SftOptions):
+        from plumbline_trainer.sft import train_sft
+
+        trained = train_sft(orders, options, prepared.dialogues)
+    else:
+        from plumbline_trainer.dpo import train_dpo
+
+        trained = train_dpo(orders, options, prepared.pairs)
+    record.metrics.update(trained.metrics)
+    return trained.folder
+
+
+def _publish(stage: Stage, store: FileStore, folder: Path, licence: str | None) -> ArtifactRef:
+    stage.progress.phase("publishing")
+    parents = tuple(Parent(role=role, digest=stage.run.inputs[role].digest) for role in ("dataset", "model"))
+    adapter = (folder / "adapter_config.json").is_file()
+    kind = MediaType.ADAPTER if adapter else MediaType.MODEL
+    return store.publish(folder, kind, parents=parents, licence=licence, include=_belongs)
+
+
+def _belongs(path: str) -> bool:
+    return path != SEAL
+
+
+def _report(stage: Stage, store: FileStore, record: Record, summary: Summary, advice: tuple[str, ...]) -> Summary:
+    """Publish the full report and bind the summary to it."""
+    report = Report(
+        summary=summary,
+        owner=stage.run.owner,
+        stage=stage.run.stage,
+        image=stage.run.image,
+        inputs={name: source.digest for name, source in stage.run.inputs.items()},
+        start_time=record.started,
+        completion_time=stage.clock(),
+        timings=record.timings,
+        versions=dict(library_versions()),
+        metrics=record.metrics,
+        counts=record.counts,
+        advice=advice,
+    )
+    parents = () if summary.output is None else (Parent(role="output", digest=summary.output.digest),)
+    ref = store.publish_bytes({"report.json": report.pretty().encode()}, MediaType.REPORT, parents=parents)
+    return summary.model_copy(update={"report": ref})
+
+
+def _report_failure(stage: Stage, store: FileStore, record: Record, failure: StageFailure) -> None:
+    summary = describe_failure(failure, stage.run.cache_key)
+    try:
+        failure.report = _report(stage, store, record, summary, failure.advice).report
+    except StoreError as error:
+        log.warning("no report of the failure could be published: %s", error)
+
+
+def _timed(stage: Stage, record: Record, name: str, work: Callable[[], Made]) -> Made:
+    began = stage.clock()
+    try:
+        return work()
+    finally:
+        record.timings[name] = round((stage.clock() - began).total_seconds(), 3)

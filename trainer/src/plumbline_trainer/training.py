@@ -1,0 +1,193 @@
+"""What both training stages share: quiet deterministic torch, the step watch, resuming, and the model they leave.
+
+`sft` and `dpo` build a TRL trainer and hand it to `train_to_end`. Imports torch, so nothing light imports this.
+"""
+
+import logging
+import math
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import datasets
+import torch
+import transformers
+from peft import LoraConfig
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from plumbline_api.alignment import LoraOptions
+from plumbline_api.runfile import RunFile
+from plumbline_trainer.checkpoints import newest_checkpoint, remove_older, seal
+from plumbline_trainer.failures import UnstableTraining
+from plumbline_trainer.modelfolder import ModelFolder
+from plumbline_trainer.options import lora_settings
+from plumbline_trainer.output import write_model
+from plumbline_trainer.progress import ProgressLog
+from plumbline_trainer.rows import Message
+from plumbline_trainer.stopping import StopSwitch
+
+__all__ = ["Orders", "Trained", "as_messages", "lora_config", "prepare_libraries", "read_tokenizer", "train_to_end"]
+
+log = logging.getLogger(__name__)
+
+AVERAGED: Final = 10
+"""Steps over which the report's numbers are averaged: one batch alone says little."""
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What a stage is given beside its options and its data."""
+
+    run: RunFile
+    model: ModelFolder
+    work: Path
+    progress: ProgressLog
+    stop: StopSwitch
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where checkpoints are kept between attempts."""
+        return self.work / "checkpoints"
+
+    @property
+    def output(self) -> Path:
+        """Where the finished model is written before it is published."""
+        return self.work / "output"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished, sealed model folder and the last numbers of its training."""
+
+    folder: Path
+    metrics: dict[str, float]
+
+
+def prepare_libraries(run: RunFile) -> None:
+    """One arithmetic for one RunFile: fixed threads, deterministic kernels, fixed seeds; and no chatter."""
+    torch.set_num_threads(run.threads)
+    torch.use_deterministic_algorithms(mode=True, warn_only=True)
+    setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010  # a property of the module
+    transformers.set_seed(run.seed)
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    datasets.logging.set_verbosity_error()
+    datasets.disable_progress_bars()
+
+
+def read_tokenizer(model: ModelFolder) -> Any:
+    """The tokenizer as the trainers take it."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(
+        str(model.path), local_files_only=True, trust_remote_code=False
+    )
+    tokenizer.chat_template = model.template
+    return tokenizer
+
+
+def lora_config(options: LoraOptions | None) -> LoraConfig | None:
+    """Peft's configuration of an adapter, where one is trained."""
+    return None if options is None else LoraConfig(**lora_settings(options))
+
+
+def as_messages(messages: Sequence[Message]) -> list[dict[str, str]]:
+    """Messages in TRL's columns."""
+    return [{"role": message.role, "content": message.content} for message in messages]
+
+
+def train_to_end(trainer: transformers.Trainer, orders: Orders) -> Trained:
+    """Train from the newest complete checkpoint, or from the start, and leave a sealed model.
+
+    Raises:
+        Preempted: told to stop; a checkpoint of the last step is kept.
+        UnstableTraining: a number left the range of numbers.
+    """
+    trainer.remove_callback(transformers.PrinterCallback)  # the step watch speaks for the trainer
+    trainer.add_callback(StepWatch(orders))
+    start = newest_checkpoint(orders.checkpoints, orders.run.cache_key)
+    if start is not None:
+        log.info("resuming at step %d", start.step)
+    orders.stop.check()
+    with orders.stop.deferred():
+        trainer.train(resume_from_checkpoint=str(start.path) if start else None)
+        if trainer.state.global_step >= trainer.state.max_steps:
+            metrics = average_metrics(trainer.state.log_history)
+            _refuse_broken_weights(trainer.model)
+            trained = _leave(trainer, orders, metrics)
+    orders.stop.check()
+    return trained
+
+
+def average_metrics(history: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Each number of the trainer's log, averaged over the last steps that have it."""
+    rows = [row for row in history if "loss" in row][-AVERAGED:]
+    names = sorted({name for row in rows for name in row} - {"step", "epoch"})
+    found = {name: [row[name] for row in rows if name in row] for name in names}
+    return {name: math.fsum(values) / len(values) for name, values in found.items()}
+
+
+class StepWatch(TrainerCallback):
+    """Reports progress, seals checkpoints, stops where asked to, and refuses numbers that are none."""
+
+    def __init__(self, orders: Orders) -> None:
+        self._orders = orders
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> TrainerControl:
+        """Stop between two steps; the last step needs no checkpoint, because the model follows."""
+        last = state.global_step >= state.max_steps
+        if last:
+            control.should_save = False
+        elif self._orders.stop.requested:
+            control.should_save = True
+            control.should_training_stop = True
+        self._orders.progress.step(state.global_step, state.max_steps)
+        return control
+
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Pass the numbers on; transformers hands them over before and after making text of them."""
+        numbers = {name: float(value) for name, value in kwargs["logs"].items() if _is_number(value)}
+        for name in ("loss", "grad_norm"):
+            if not math.isfinite(numbers.get(name, 0.0)):
+                raise _unstable(f"{name} is {numbers[name]} at step {state.global_step}")
+        self._orders.progress.step(state.global_step, state.max_steps, numbers)
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Seal what was just saved, then let go of older checkpoints."""
+        folder = Path(str(args.output_dir))
+        seal(folder / f"checkpoint-{state.global_step}", self._orders.run.cache_key, state.global_step)
+        remove_older(folder)
+        log.info("checkpoint at step %d of %d", state.global_step, state.max_steps)
+
+
+def _leave(trainer: transformers.Trainer, orders: Orders, metrics: dict[str, float]) -> Trained:
+    scratch = orders.work / "output.new"
+    for folder in (scratch, orders.output):
+        shutil.rmtree(folder, ignore_errors=True)
+    write_model(trainer.model, scratch, orders.model, orders.run)
+    seal(scratch, orders.run.cache_key, trainer.state.global_step, metrics)
+    scratch.rename(orders.output)
+    return Trained(orders.output, metrics)
+
+
+def _refuse_broken_weights(model: Any) -> None:
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad and not bool(torch.isfinite(parameter).all()):
+            raise _unstable(f"the weights {name} hold values that are no numbers")
+
+
+def _unstable(fact: str) -> UnstableTraining:
+    return UnstableTraining(
+        f"training became unstable: {fact}; no model is kept",
+        advice=("lower learningRate", "raise warmup", "check the data for wrong labels"),
+    )
+
+
+def _is_number(value: object) -> bool:
+    try:
+        float(value)  # type: ignore[arg-type]  # whatever it is, the question is whether it can be read as a number
+    except (TypeError, ValueError):
+        return False
+    return True
