@@ -139,6 +139,8 @@ class EvalGateSpec(Document):
     def _consistent(self) -> Self:
         if self.baseline is None and any(rule.needs_baseline for rule in self.rules):
             raise ValueError("a rule compares with the baseline, but the gate names no baseline")
+        if all(rule.enforcement == Enforcement.REPORTED for rule in self.rules):
+            raise ValueError("rules: at least one rule must be Required, or nothing could fail")
         if len({suite.name for suite in self.suites}) != len(self.suites):
             raise ValueError("suites: one suite stands twice")
         return self
