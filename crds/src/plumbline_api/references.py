@@ -140,4 +140,4 @@ def _rules(
     found = known.get(ObjectName(CONFIG_MAP, served.metadata.namespace, name))
     if found is not None and isinstance(found.object, ConfigMap) and RULES_KEY not in found.object.data:
         fact = f"the ConfigMap {name} ({found.filename}:{found.line}) has no key {RULES_KEY}; put the rules under it"
-        yield item.problem("spec.guard.rules.configMap.name", fact, nearest(RULES_KEY, found.object.data))
+        yield item.problem("spec.guard.rules.configMap.name", fact)

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["copy_hashed", "give_name", "hash_stream", "replace_with", "sync_folder", "write_new"]
+__all__ = ["copy_hashed", "drain", "give_name", "hash_stream", "replace_with", "sync_folder", "write_new"]
 
 CHUNK = 1 << 20
 READ_ONLY = 0o444
@@ -16,16 +16,25 @@ READ_ONLY = 0o444
 
 def hash_stream(source: BinaryIO) -> tuple[str, int]:
     """The sha256 (hex) and size of what is left in a stream."""
-    return _drain(source, None)
+    return drain(source, None)
 
 
-def copy_hashed(source: BinaryIO, target: Path, *, mode: int = READ_ONLY) -> tuple[str, int]:
-    """Copy into a new, synced file in one pass; the sha256 (hex) and size of exactly the bytes that were written."""
+def drain(source: BinaryIO, out: BinaryIO | None) -> tuple[str, int]:
+    """Copy what is left in a stream, hashing what passes; the sha256 (hex) and size of it."""
+    digest, size = hashlib.sha256(), 0
+    while chunk := source.read(CHUNK):
+        digest.update(chunk)
+        size += len(chunk)
+        if out is not None:
+            out.write(chunk)
+    return digest.hexdigest(), size
+
+
+def copy_hashed(source: BinaryIO, target: Path) -> tuple[str, int]:
+    """Copy into a new, synced, read-only file in one pass; sha256 (hex) and size of exactly what was written."""
     with target.open("xb") as out:
-        found = _drain(source, out)
-        out.flush()
-        os.fchmod(out.fileno(), mode)
-        os.fsync(out.fileno())
+        found = drain(source, out)
+        _finish(out)
     return found
 
 
@@ -33,9 +42,7 @@ def write_new(target: Path, data: bytes) -> None:
     """Write a new, synced, read-only file; raises FileExistsError."""
     with target.open("xb") as out:
         out.write(data)
-        out.flush()
-        os.fchmod(out.fileno(), READ_ONLY)
-        os.fsync(out.fileno())
+        _finish(out)
 
 
 def give_name(staged: Path, final: Path) -> bool:
@@ -66,11 +73,7 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _drain(source: BinaryIO, out: BinaryIO | None) -> tuple[str, int]:
-    digest, size = hashlib.sha256(), 0
-    while chunk := source.read(CHUNK):
-        digest.update(chunk)
-        size += len(chunk)
-        if out is not None:
-            out.write(chunk)
-    return digest.hexdigest(), size
+def _finish(out: BinaryIO) -> None:
+    out.flush()
+    os.fchmod(out.fileno(), READ_ONLY)
+    os.fsync(out.fileno())

@@ -6,6 +6,7 @@ A consumer gets copies, never links, so it cannot alter the store.
 
 import logging
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BytesIO
@@ -18,7 +19,7 @@ from plumbline_api.artifact import ArtifactRef, File, Manifest, MediaType, Paren
 from plumbline_api.model import digest_of
 from plumbline_api.report import Summary
 from plumbline_store.attempts import attempt
-from plumbline_store.durable import copy_hashed, give_name, hash_stream, replace_with, write_new
+from plumbline_store.durable import drain, give_name, hash_stream, replace_with, write_new
 from plumbline_store.errors import ArtifactMissing, DigestMismatch, SourceUnusable, StoreError, in_plain_words
 from plumbline_store.layout import Layout, folder_of
 from plumbline_store.lineage import Lineage, trace
@@ -109,6 +110,8 @@ class FileStore:
 
     def manifest(self, digest: str) -> Manifest:
         """The manifest of an artifact, verified."""
+        if not re.fullmatch("sha256:[0-9a-f]{64}", digest):
+            raise ArtifactMissing(repr(digest), "not a digest", "write sha256: and 64 hexadecimal digits")
         place = self._layout.manifest(digest)
         with in_plain_words(place):
             if not place.is_file():
@@ -240,8 +243,8 @@ class FileStore:
 
     def _copy_out(self, file: File, target: Path) -> None:
         place = self._layout.blob(file.sha256)
-        with self._opened(place) as blob:
-            found, _ = copy_hashed(blob, target, mode=0o644)
+        with self._opened(place) as blob, target.open("xb") as copy:
+            found, _ = drain(blob, copy)
         _compare(place, file.sha256, found)
 
     def _verify_folder(self, manifest: Manifest, folder: Path) -> None:

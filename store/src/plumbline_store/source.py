@@ -71,7 +71,7 @@ def check_path(path: str, at: Path, media_type: MediaType) -> None:
     except (ValidationError, UnicodeEncodeError) as error:
         shown = path.encode(errors="backslashreplace").decode()
         remedy = "rename it to a plain relative name (UTF-8, no backslash, at most 512 characters)"
-        raise SourceUnusable(at.parent, f"the name {shown!r} does not travel", remedy) from error
+        raise SourceUnusable(at.parent, f"the name {shown or repr('')} does not travel", remedy) from error
 
 
 def _walk(folder: Path, inside: str) -> Iterator[tuple[str, Path]]:

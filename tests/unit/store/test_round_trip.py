@@ -1,0 +1,104 @@
+"""What goes in comes out, once, under a digest that depends on nothing else."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from plumbline_api.artifact import MediaType, Parent
+from plumbline_store import FileStore, StoreError, open_store
+from tests.unit.store.places import CONTENT, blobs, leftovers, manifests, root
+
+names = st.text(st.characters(codec="utf-8", exclude_characters="/\\\0"), min_size=1, max_size=8).filter(
+    lambda name: name not in (".", "..")
+)
+folders = st.dictionaries(st.tuples(st.sampled_from(["", "one/", "one/two/"]), names).map("".join), st.binary(),
+                          min_size=1, max_size=6).filter(lambda files: not {"one", "one/two"} & set(files))  # fmt: skip
+
+
+def write(files: dict[str, bytes], folder: Path) -> Path:
+    for path, data in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(data)
+    return folder
+
+
+def read(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@settings(max_examples=12, deadline=None)
+@given(folders)
+def test_a_folder_comes_back_as_it_was(files: dict[str, bytes]) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        base = Path(name)
+        store = open_store(f"file://{base}/store")
+        ref = store.publish(write(files, base / "in"), MediaType.DATASET)
+        assert store.publish_bytes(files, MediaType.DATASET) == ref
+        assert read(store.checkout(ref.digest, base / "out")) == files
+        assert {path: store.read_file(ref.digest, path) for path in files} == files
+        assert ref.size == sum(map(len, files.values()))
+        assert store.has(ref.digest)
+        assert leftovers(store) == []
+
+
+def test_equal_content_is_kept_once(store: FileStore) -> None:
+    store.publish_bytes({"a": b"same", "b": b"same"}, MediaType.DATASET)
+    store.publish_bytes({"c": b"same"}, MediaType.MODEL)
+    assert len(blobs(store)) == 1
+    assert len(manifests(store)) == 2
+
+
+def test_parents_and_licence_belong_to_the_digest(store: FileStore) -> None:
+    bare = store.publish_bytes(CONTENT, MediaType.MODEL)
+    derived = store.publish_bytes(CONTENT, MediaType.MODEL, parents=[Parent(role="model", digest=bare.digest)])
+    licensed = store.publish_bytes(CONTENT, MediaType.MODEL, licence="Apache-2.0")
+    assert len({bare.digest, derived.digest, licensed.digest}) == 3
+    assert store.manifest(licensed.digest).licence == "Apache-2.0"
+
+
+def test_include_picks_files(store: FileStore, tmp_path: Path) -> None:
+    folder = write({**CONTENT, "training_args.bin": b"pickle"}, tmp_path / "in")
+    ref = store.publish(folder, MediaType.MODEL, include=lambda path: not path.endswith(".bin"))
+    assert [file.path for file in store.manifest(ref.digest).files] == sorted(CONTENT)
+
+
+def test_a_consumer_gets_files_of_its_own(store: FileStore, tmp_path: Path) -> None:
+    ref = store.publish_bytes(CONTENT, MediaType.MODEL)
+    out = store.checkout(ref.digest, tmp_path / "out")
+    (out / "config.json").write_bytes(b"altered")
+    assert store.read_file(ref.digest, "config.json") == CONTENT["config.json"]
+    assert all(path.stat().st_nlink == 1 and not path.stat().st_mode & 0o222 for path in blobs(store))
+
+
+def test_a_second_checkout_takes_an_intact_folder_and_refuses_an_altered_one(store: FileStore, tmp_path: Path) -> None:
+    ref = store.publish_bytes(CONTENT, MediaType.MODEL)
+    out = store.checkout(ref.digest, tmp_path / "out")
+    assert store.checkout(ref.digest, out) == out
+    (out / "config.json").write_bytes(b"altered")
+    with pytest.raises(StoreError, match="altered since it was checked out; remove the folder"):
+        store.checkout(ref.digest, out)
+    (out / "config.json").write_bytes(CONTENT["config.json"])
+    (out / "extra").write_bytes(b"")
+    with pytest.raises(StoreError, match="not this artifact"):
+        store.checkout(ref.digest, out)
+
+
+def test_a_checkout_leaves_nothing_beside_it(store: FileStore, tmp_path: Path) -> None:
+    ref = store.publish_bytes(CONTENT, MediaType.MODEL)
+    store.checkout(ref.digest, tmp_path / "deep" / "out")
+    assert os.listdir(tmp_path / "deep") == ["out"]
+
+
+def test_an_address_with_a_space_is_understood(tmp_path: Path) -> None:
+    store = open_store((tmp_path / "my store").as_uri())
+    store.publish_bytes(CONTENT, MediaType.MODEL)
+    assert (tmp_path / "my store" / "layout.json").is_file()
+
+
+def test_opening_creates_nothing(store: FileStore) -> None:
+    assert not store.has("sha256:" + "0" * 64)
+    assert not root(store).exists()
