@@ -8,6 +8,9 @@ PYTHON ?=
 BIN := .venv/bin
 CHECKED := crds store operator trainer images tests examples
 SLOW := local or bench or real
+# Programs that write files into the repository, and what they write: make verify compares.
+GENERATORS :=
+GENERATED :=
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -42,10 +45,10 @@ bench: setup ## measure start-up and decision speed against their limits
 	@$(BIN)/python -m pytest -m bench -s tests
 
 generate: setup ## write every generated file again
-	@true
+	@for program in $(GENERATORS); do $(BIN)/python $$program || exit 1; done
 
 verify: generate ## fail if a generated file differs from what is committed
-	@git diff --exit-code || { echo 'verify: the files above differ; commit what make generate wrote'; exit 1; }
+	@[ -z '$(GENERATED)' ] || git diff --exit-code -- $(GENERATED) || { echo 'verify: commit what make generate wrote'; exit 1; }
 
 lock: setup ## resolve requirements/*.in anew into the locks (UPGRADE=--upgrade for the newest)
 	@for name in bootstrap runtime dev redteam-data; do \
