@@ -1,0 +1,165 @@
+"""The Cluster port over files and child processes. Driven by `controller`; holds no decision of its own."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+from plumbline_api import names
+from plumbline_api.alignment import AlignmentRun, AlignmentRunStatus
+from plumbline_api.gate import EvalGate, EvalGateStatus
+from plumbline_api.names import Kind
+from plumbline_api.redteam import RedTeamSuite
+from plumbline_operator.cluster import Sight
+from plumbline_operator.decision import Child, Event
+from plumbline_operator.local.images import local_images
+from plumbline_operator.local.inputs import resolve_inputs
+from plumbline_operator.local.jobs import Job
+from plumbline_operator.local.layout import Layout
+from plumbline_operator.local.records import CONFIG_MAP, Record, Records
+from plumbline_operator.local.references import named_config_maps, named_objects
+from plumbline_operator.local.settings import LocalSettings
+from plumbline_operator.local.workload import Workload
+from plumbline_operator.observed import (
+    ChildRef,
+    GateState,
+    Key,
+    Observed,
+    PlumblineObject,
+    PlumblineStatus,
+    RunState,
+    Runtime,
+)
+from plumbline_store import open_store
+
+__all__ = ["LocalCluster"]
+
+JOB, DEPLOYMENT = "Job", "Deployment"
+Clock = Callable[[], datetime]
+
+
+class LocalCluster:
+    """Objects in a state directory, Jobs and Deployments as processes of this machine."""
+
+    def __init__(self, layout: Layout, settings: LocalSettings, clock: Clock, changed: Callable[[], None]) -> None:
+        self.records = Records(layout)
+        self.workload = Workload(layout, settings, self._texts, changed)
+        self._clock = clock
+        self._store = open_store(layout.store.as_uri())
+        self._programs = settings.programs
+
+    @cached_property
+    def _runtime(self) -> Runtime:
+        """Hashing our sources takes a moment, which commands that run nothing need not spend."""
+        return Runtime(images=local_images(self._programs), store=self._store.uri)
+
+    async def keys(self) -> tuple[Key, ...]:
+        """All objects of our kinds."""
+        return self.records.keys()
+
+    async def observe(self, key: Key) -> Sight | None:
+        """The object, its children, and the objects and files it names."""
+        record = self.records.record(key.kind.value, key.namespace, key.name)
+        thing = self.records.object(key)
+        if record is None or thing is None:
+            return None
+        status = self.records.status(key)
+        runs, suites, gates = self._named(thing)
+        maps = {name: self.records.config_map(key.namespace, name) for name in named_config_maps(thing)}
+        deployments = [pod for pod in self.workload.deployments if pod.record.belongs_to(key)]
+        return thing, Observed(
+            key=key,
+            generation=record.generation,
+            status=status,
+            runtime=self._runtime,
+            annotations={**thing.metadata.annotations, **record.annotations},
+            children=self._children(key),
+            jobs=tuple(job.state() for job in self.workload.jobs if _concerns(job, key)),
+            deployments=tuple(pod.state() for pod in deployments),
+            inputs=await asyncio.to_thread(resolve_inputs, thing, status, record.file, self._store),
+            runs=runs,
+            suites=suites,
+            gates=gates,
+            config_maps={name: found for name, found in maps.items() if found is not None},
+        )
+
+    async def apply(self, owner: Key, child: Child) -> None:
+        """Create the child where it does not exist; Jobs and Deployments start at once."""
+        if child.ref.kind == JOB:
+            self.workload.create_job(owner, child.manifest)
+        elif child.ref.kind == DEPLOYMENT:
+            self.workload.create_deployment(owner, child.manifest)
+        elif child.ref.kind == CONFIG_MAP:
+            self._create_config_map(owner, child.ref.name, child.manifest)
+        else:
+            raise ValueError(f"{owner} wants a {child.ref.kind}, a kind that local mode does not know")
+
+    async def delete(self, owner: Key, ref: ChildRef) -> None:
+        """Remove the child, ending its processes; another owner's child stays."""
+        if ref not in self._children(owner):
+            return
+        if ref.kind == CONFIG_MAP:
+            self.records.remove(CONFIG_MAP, owner.namespace, ref.name)
+        else:
+            await self.workload.remove(ref.kind, owner.namespace, ref.name)
+
+    async def write_status(self, key: Key, status: PlumblineStatus) -> None:
+        """Replace the status of the object."""
+        self.records.write_status(key, status)
+
+    async def emit(self, key: Key, event: Event) -> None:
+        """Record an event about the object."""
+        self.records.emit(key, event, self._clock())
+
+    async def remove(self, key: Key) -> None:
+        """Remove an object with everything made for it, except what it put into the store."""
+        for ref in sorted(self._children(key)):
+            await self.delete(key, ref)
+        self.records.forget(key)
+
+    def _children(self, key: Key) -> frozenset[ChildRef]:
+        jobs = [ChildRef(JOB, job.name) for job in self.workload.jobs if job.record.belongs_to(key)]
+        pods = [ChildRef(DEPLOYMENT, pod.name) for pod in self.workload.deployments if pod.record.belongs_to(key)]
+        maps = [
+            ChildRef(CONFIG_MAP, name)
+            for namespace, name, record in self.records.config_maps()
+            if namespace == key.namespace and record.owner == str(key)
+        ]
+        return frozenset([*jobs, *pods, *maps])
+
+    def _named(
+        self, thing: PlumblineObject
+    ) -> tuple[Mapping[str, RunState], Mapping[str, RedTeamSuite], Mapping[str, GateState]]:
+        runs: dict[str, RunState] = {}
+        suites: dict[str, RedTeamSuite] = {}
+        gates: dict[str, GateState] = {}
+        for key in named_objects(thing):
+            found, status, generation = self._read(key)
+            if isinstance(found, AlignmentRun) and isinstance(status, AlignmentRunStatus):
+                runs[key.name] = RunState(found, status, generation)
+            elif isinstance(found, EvalGate) and isinstance(status, EvalGateStatus):
+                gates[key.name] = GateState(found, status, generation)
+            elif isinstance(found, RedTeamSuite):
+                suites[key.name] = found
+        return runs, suites, gates
+
+    def _read(self, key: Key) -> tuple[PlumblineObject | None, PlumblineStatus, int]:
+        record = self.records.record(key.kind.value, key.namespace, key.name)
+        return self.records.object(key), self.records.status(key), 0 if record is None else record.generation
+
+    def _create_config_map(self, owner: Key, name: str, manifest: Mapping[str, Any]) -> None:
+        if self.records.record(CONFIG_MAP, owner.namespace, name) is None:
+            uid = f"{owner}/{name}"[:64]
+            record = Record(manifest=dict(manifest), uid=uid, created=self._clock(), owner=str(owner))
+            self.records.write(CONFIG_MAP, owner.namespace, name, record)
+
+    def _texts(self, namespace: str, name: str) -> Mapping[str, str] | None:
+        found = self.records.record(CONFIG_MAP, namespace, name)
+        return None if found is None else dict(found.manifest.get("data", {}))
+
+
+def _concerns(job: Job, key: Key) -> bool:
+    if key.kind == Kind.RED_TEAM_SUITE:
+        return job.record.namespace == key.namespace and job.record.labels.get(names.LABEL_SUITE) == key.name
+    return job.record.belongs_to(key)

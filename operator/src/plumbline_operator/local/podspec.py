@@ -1,0 +1,173 @@
+"""From a pod template (a Kubernetes manifest) to a PodPlan: paths, ports and variables become those of this machine.
+
+Called by `attempts`; pure, but for looking up programs on PATH. Folders and ports are chosen by the caller.
+"""
+
+import os
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from plumbline_api import names
+from plumbline_api.reasons import Reason
+from plumbline_api.scalars import parse_quantity
+from plumbline_operator.local.podplan import ContainerPlan, PodPlan, Probe, progress_file, termination_file
+from plumbline_operator.local.processes import ATTEMPT_VARIABLE
+from plumbline_operator.observed import Problem
+
+__all__ = ["Place", "Unplannable", "cpu_request", "declared_ports", "expand", "plan_pod", "plan_probe", "replace_paths"]
+
+Manifest = Mapping[str, Any]
+
+
+class Unplannable(Exception):
+    """The pod asks for something that this machine does not have."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a pod runs."""
+
+    folder: Path
+    """Of the attempt."""
+    volumes: Mapping[str, Path]
+    ports: Mapping[str, int]
+    environment: Mapping[str, str]
+    """What every container starts from; PATH finds the programs."""
+
+
+def plan_pod(
+    spec: Manifest, place: Place, *, deadline: float | None, memory_period: float, only: str | None = None
+) -> PodPlan:
+    """The plan of a pod, or of the one container named by `only`; raises Unplannable."""
+    sidecars = spec.get("initContainers", ())
+    for container in sidecars:
+        if not _is_sidecar(container):
+            raise _unsupported(container["name"], "a run before all others (an init container that is no sidecar)")
+    containers = [*sidecars, *spec["containers"]]
+    plans = [_plan_container(container, place) for container in containers if only in (None, container["name"])]
+    grace = float(spec.get("terminationGracePeriodSeconds", 30))
+    return PodPlan(tuple(plans), grace=grace, deadline=deadline, memory_period=memory_period)
+
+
+def declared_ports(spec: Manifest) -> tuple[str, ...]:
+    """Names of the ports that the containers of a pod declare."""
+    containers = [*spec.get("initContainers", ()), *spec["containers"]]
+    return tuple(port["name"] for container in containers for port in container.get("ports", ()))
+
+
+def cpu_request(spec: Manifest) -> float:
+    """Cores that the containers of a pod ask for together."""
+    containers = [*spec.get("initContainers", ()), *spec["containers"]]
+    return float(sum(parse_quantity(_requests(container).get("cpu", "0")) for container in containers))
+
+
+def expand(text: str, variables: Mapping[str, str]) -> str:
+    """Replace $(NAME) as Kubernetes does: unknown names stay, $$ is a plain dollar sign before a parenthesis."""
+
+    def value(found: re.Match[str]) -> str:
+        if found.group(0).startswith("$$"):
+            return found.group(0)[1:]
+        return variables.get(found.group(1), found.group(0))
+
+    return re.sub(r"\$?\$\(([A-Za-z_][A-Za-z0-9_.-]*)\)", value, text)
+
+
+def replace_paths(text: str, mounts: Sequence[tuple[str, Path]]) -> str:
+    """Put local folders in the place of mount paths, wherever one stands as a whole path or as its beginning."""
+    if not mounts:
+        return text
+    folders = {mount.rstrip("/"): str(folder) for mount, folder in mounts}
+    longest_first = "|".join(re.escape(mount) for mount in sorted(folders, key=len, reverse=True))
+    return re.sub(rf"(?<![\w.-])({longest_first})(?![\w.-])", lambda found: folders[found.group(0)], text)
+
+
+def _plan_container(container: Manifest, place: Place) -> ContainerPlan:
+    name = container["name"]
+    mounts = [(mount["mountPath"], _volume(mount, name, place)) for mount in container.get("volumeMounts", ())]
+    env = _environment(container, place, mounts)
+    argv = [*container["command"], *container.get("args", ())]
+    argv = [replace_paths(expand(word, env), mounts) for word in argv]
+    limit = container.get("resources", {}).get("limits", {}).get("memory")
+    startup = container.get("startupProbe")
+    return ContainerPlan(
+        name=name,
+        argv=(_program(argv[0], env["PATH"]), *argv[1:]),
+        env=env,
+        sidecar=_is_sidecar(container),
+        startup=None if startup is None else plan_probe(startup, container, place.ports),
+        memory=None if limit is None else int(parse_quantity(limit)),
+    )
+
+
+def plan_probe(probe: Manifest, container: Manifest, ports: Mapping[str, int]) -> Probe:
+    """A probe of a container, at the port it has on this machine."""
+    request = probe.get("httpGet")
+    if request is None:
+        raise _unsupported(container["name"], "a probe that is not httpGet")
+    wanted = request["port"]
+    by_number = {port["containerPort"]: port.get("name", "") for port in container.get("ports", ())}
+    port = ports.get(by_number.get(wanted, "") if isinstance(wanted, int) else wanted)
+    if port is None:
+        raise _unsupported(container["name"], f"a probe of port {wanted}, which it does not declare by name")
+    return Probe(
+        path=request.get("path", "/"),
+        port=port,
+        period=float(probe.get("periodSeconds", 10)),
+        failures=int(probe.get("failureThreshold", 3)),
+        timeout=float(probe.get("timeoutSeconds", 1)),
+    )
+
+
+def _environment(container: Manifest, place: Place, mounts: Sequence[tuple[str, Path]]) -> dict[str, str]:
+    name = container["name"]
+    given = {names.port_variable(port): str(number) for port, number in place.ports.items()}
+    env = {**place.environment, **given}
+    for entry in container.get("env", ()):
+        if "valueFrom" in entry:
+            raise _unsupported(name, f"the variable {entry['name']} with valueFrom")
+        if entry["name"] not in given:
+            env[entry["name"]] = replace_paths(expand(entry.get("value", ""), env), mounts)
+    return {
+        **env,
+        names.ENV_TERMINATION_LOG: str(termination_file(place.folder, name)),
+        names.ENV_PROGRESS: str(progress_file(place.folder, name)),
+        ATTEMPT_VARIABLE: str(place.folder),
+    }
+
+
+def _volume(mount: Manifest, container: str, place: Place) -> Path:
+    folder = place.volumes.get(mount["name"])
+    if folder is None:
+        raise _unsupported(container, f"the volume {mount['name']}")
+    return folder / mount["subPath"] if "subPath" in mount else folder
+
+
+def _program(name: str, path: str) -> str:
+    found = shutil.which(name, path=path)
+    if found is None:
+        looked = path.split(os.pathsep)[0]
+        message = f"program {name} is not installed (looked in {looked} and along PATH); install it, then run again"
+        raise Unplannable(Problem(Reason.BAD_CONFIGURATION, message))
+    return found
+
+
+def _is_sidecar(container: Manifest) -> bool:
+    return bool(container.get("restartPolicy") == "Always")
+
+
+def _requests(container: Manifest) -> Mapping[str, str]:
+    resources = container.get("resources", {})
+    return {**resources.get("limits", {}), **resources.get("requests", {})}
+
+
+def _unsupported(container: str, what: str) -> Unplannable:
+    message = f"container {container} asks for {what}, which local mode does not offer; run it on a cluster"
+    return Unplannable(Problem(Reason.UNSUPPORTED_BY_RUNTIME, message))
