@@ -4,7 +4,7 @@ Called by `plumbline validate`, `plumbline run` and the tests of the examples. P
 References between objects are checked by references.py.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
@@ -101,14 +101,11 @@ def parse_manifests(text: str, filename: str) -> Parsed:
 
 
 def _parse(source: Source, filename: str) -> Located[Object] | list[Problem]:
-    problems = [
-        Problem(filename, line, format_path(path), f"given twice (first on line {first}); remove one")
-        for path, line, first in source.doubled
-    ]
+    problems = list(_doubled(source, filename, (), _same))
     kind = _kind_of(source, filename)
     if isinstance(kind, Problem):
         return [*problems, kind]
-    problems += _check(kind, source, filename)
+    problems += _check(kind, source, filename, (), _same)
     if kind is ConfigMap:
         problems += _check_rules(source, filename)
     if problems:
@@ -136,14 +133,20 @@ def _kind_of(source: Source, filename: str) -> type[Object] | Problem:
     return _KINDS[kind]
 
 
-def _check(model: type[Document], source: Source, filename: str, prefix: Path = ()) -> Iterator[Problem]:
+def _check(
+    model: type[Document], source: Source, filename: str, prefix: Path, line_of: Callable[[int], int]
+) -> Iterator[Problem]:
     try:
         model.parse(source.data)
     except ValidationError as error:
         for complaint in complaints(model, error, source.data, source.texts):
-            line = source.line_of(complaint.path)
+            line = line_of(source.line_of(complaint.path))
             path = format_path((*prefix, *complaint.path))
             yield Problem(filename, line, path, complaint.message, complaint.suggestion)
+
+
+def _same(line: int) -> int:
+    return line
 
 
 def _check_rules(source: Source, filename: str) -> Iterator[Problem]:
@@ -153,22 +156,28 @@ def _check_rules(source: Source, filename: str) -> Iterator[Problem]:
     if not isinstance(text, str):
         return
     block = source.blocks.get(here)
-    for problem in _rules_problems(text, filename, here):
-        line = block + problem.line if block else source.line_of(here)
-        yield Problem(filename, line, problem.path, problem.message, problem.suggestion)
+
+    def line_of(inner: int) -> int:
+        return block + inner if block else source.line_of(here)
+
+    yield from _rules_problems(text, filename, here, line_of)
 
 
-def _rules_problems(text: str, filename: str, here: Path) -> Iterator[Problem]:
+def _rules_problems(text: str, filename: str, here: Path, line_of: Callable[[int], int]) -> Iterator[Problem]:
     try:
         documents = list(read_documents(text))
     except Trouble as trouble:
-        yield Problem(filename, trouble.line, format_path(here), trouble.message)
+        yield Problem(filename, line_of(trouble.line), format_path(here), trouble.message)
         return
     if len(documents) > 1:
-        yield Problem(filename, documents[1].line, format_path(here), "holds more than one document; keep one")
+        line = line_of(documents[1].line)
+        yield Problem(filename, line, format_path(here), "holds more than one document; keep one")
     for document in documents[:1]:
-        for path, line, first in document.doubled:
-            yield Problem(
-                filename, line, format_path((*here, *path)), f"given twice (first {line - first} lines above)"
-            )
-        yield from _check(GuardRules, document, filename, here)
+        yield from _doubled(document, filename, here, line_of)
+        yield from _check(GuardRules, document, filename, here, line_of)
+
+
+def _doubled(source: Source, filename: str, prefix: Path, line_of: Callable[[int], int]) -> Iterator[Problem]:
+    for path, line, first in source.doubled:
+        message = f"given twice (first on line {line_of(first)}); remove one"
+        yield Problem(filename, line_of(line), format_path((*prefix, *path)), message)

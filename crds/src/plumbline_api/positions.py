@@ -122,8 +122,9 @@ def _events(text: str) -> Iterator[Event]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         what = " ".join(part for part in (error.problem, error.context) if part)
-        hint = "; indent with spaces" if "'\\t'" in what or "\t" in what else ""
-        raise Trouble(mark.line + 1 if mark else 1, f"not YAML: {what}{hint}") from error
+        line, column = (mark.line, mark.column) if mark else (0, 0)
+        tab = "".join(text.split("\n")[line : line + 1])[column : column + 1] == "\t"
+        raise Trouble(line + 1, f"not YAML: {what}" + ("; indent with spaces, not tabs" if tab else "")) from error
     except yaml.YAMLError as error:
         raise Trouble(1, "not YAML: the file holds characters that YAML does not allow") from error
 

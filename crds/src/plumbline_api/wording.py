@@ -81,7 +81,7 @@ def _tell(model: type[BaseModel], detail: ErrorDetails, data: Any, texts: Mappin
         suggestion = nearest(given, known) if isinstance(given, str) else None
         return Complaint(path, f"{_shown(given)} is not one of {', '.join(known)}", suggestion)
     if detail["type"] == "value_error":
-        return _refused(path, detail["ctx"]["error"])
+        return _refused(model, path, detail["ctx"]["error"])
     if detail["type"] == "string_type":
         return Complaint(path, _wants_text(detail["input"], texts.get(path)))
     return Complaint(path, _sentence(detail))
@@ -99,9 +99,14 @@ def _unknown_field(model: type[BaseModel], path: Path) -> Complaint:
     return Complaint(path, f"unknown field{rest}", suggestion)
 
 
-def _refused(path: Path, error: Exception) -> Complaint:
-    suggestion = nearest(error.name, error.known) if isinstance(error, UnknownName) else None
-    return Complaint(path, str(error), suggestion)
+def _refused(model: type[BaseModel], path: Path, error: Exception) -> Complaint:
+    """What a validator of ours says; one that speaks of a single field begins with its name and a colon."""
+    if isinstance(error, UnknownName):
+        return Complaint(path, str(error), nearest(error.name, error.known))
+    first, _, rest = str(error).partition(": ")
+    if rest and first in tuple(_fields_at(model, path)):
+        return Complaint((*path, first), rest)
+    return Complaint(path, str(error))
 
 
 def _wants_text(value: Any, text: str | None) -> str:
@@ -117,8 +122,8 @@ _BOUNDS: Final[Mapping[str, tuple[str, str]]] = {
     "less_than": ("must be below {}", "lt"),
     "string_too_short": ("must have at least {} characters", "min_length"),
     "string_too_long": ("must have at most {} characters", "max_length"),
-    "too_short": ("must have at least {} entries", "min_length"),
-    "too_long": ("must have at most {} entries", "max_length"),
+    "too_short": ("must have this many entries at least: {}", "min_length"),
+    "too_long": ("must have this many entries at most: {}", "max_length"),
 }
 _WANTED: Final[Mapping[str, str]] = {
     "int_type": "a whole number without quotes",
@@ -141,6 +146,8 @@ def _sentence(detail: ErrorDetails) -> str:
         template, key = _BOUNDS[kind]
         found = f" (found {given})" if isinstance(given, int | float) else ""
         return template.format(detail["ctx"][key]) + found
+    if kind == "int_type" and isinstance(given, float):
+        return f"must be a whole number, but it is {given}"
     if kind in _WANTED:
         return f"must be {_WANTED[kind]}, but it is {_shown(given)}"
     if kind == "string_pattern_mismatch":

@@ -1,0 +1,1 @@
+"""The contract: manifests in, checked objects or problems with a place out."""
