@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Sequence
 from difflib import SequenceMatcher
 
-__all__ = ["content_words", "echo", "normalise", "split_sentences", "words_of"]
+__all__ = ["content_words", "echo", "normalise", "split_sentences", "topic", "touches", "words_of"]
 
 _SPELLINGS = str.maketrans({"\u2019": "'", "\u2018": "'", "\u201c": '"', "\u201d": '"', "\u2013": "-", "\u2014": " - "})
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")
@@ -17,13 +17,19 @@ _ENDS = re.compile(
     r"(?<=[.!?])[\"')\]*]*\s+(?=[\"'(*\[]*[a-z0-9<#-])"  # a sentence ends
     r"|\n+"
 )
-_ABBREVIATION = re.compile(r"\b(?:dr|mr|mrs|ms|e\.g|i\.e|etc|vs|st|no|\d+)\.$")
+_ABBREVIATION = re.compile(r"\b(?:dr|mr|mrs|ms|e\.g|i\.e|etc|vs|st|\d+)\.$")
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
 _STOP = frozenset(
     "a an the this that these those my your his her its our their me you him it us them i we he she they to of in on at "
     "by for with from into about and or but so if as is am are was were be been being do does did have has had will "
     "would can could should may might must shall not no please up out off over then than there here when how what who "
     "which why all any some just also very".split()
+)
+_ORDERS = frozenset(
+    "write tell give make explain describe create generate provide list show suggest share help need want get use find "
+    "good best better way ways thing things something someone people step steps short simple detailed example examples "
+    "idea ideas tip tips know like new use using one two three work works person instruct develop design teach compose "
+    "fun unique main name names function benefits recipe story poem script text article post".split()
 )
 _CLOSE = 0.8
 
@@ -62,6 +68,24 @@ def echo(request: Sequence[str], answer: Sequence[str]) -> float:
         return 0.0
     there = set(answer)
     return sum(word in there or _resembles(word, there) for word in request) / len(request)
+
+
+def topic(request: str) -> frozenset[str]:
+    """The stems of the words that tell what a request is about; none where it has no such words."""
+    return frozenset(map(_stem, (word for word in content_words(request) if word not in _ORDERS)))
+
+
+def touches(subject: frozenset[str], text: str) -> bool:
+    """Whether a text has anything to do with a topic."""
+    return not subject or any(_stem(word) in subject for word in words_of(text))
+
+
+def _stem(word: str) -> str:
+    for ending in ("'s", "ings", "ing", "edly", "ies", "ed", "es", "ers", "er", "ly", "s", "y", "e"):
+        if word.endswith(ending) and len(word) - len(ending) >= 3:
+            word = word.removesuffix(ending)
+            break
+    return word[:6]
 
 
 def _resembles(word: str, others: set[str]) -> bool:
