@@ -68,8 +68,8 @@ LORA_FIELDS: Final = (
     Field("dropout", "lora_dropout", float),
     Field("target", "target_modules", lambda names: names[0] if names == ("all-linear",) else list(names)),
 )
-ELSEWHERE: Final = frozenset({"dataset", "lora", "timeout"})
-"""Options that are no field of a trainer: an input, a configuration of its own, and the Job's deadline."""
+ELSEWHERE: Final = frozenset({"dataset", "held_out", "lora", "timeout"})
+"""Options that are no field of a trainer: inputs, a configuration of its own, and the Job's deadline."""
 
 FIXED: Final[Mapping[str, object]] = {
     "use_cpu": True,  # the contract has no accelerator yet, and results must not depend on what is plugged in

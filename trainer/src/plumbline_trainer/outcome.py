@@ -4,6 +4,7 @@ Called by `stage` and `main`. The summary is cut to what a termination message m
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -60,5 +61,6 @@ def write_summary(summary: Summary, path: Path) -> None:
         scratch.replace(path)
     except OSError:
         # In a pod the place is one mounted file: it cannot be replaced, only written.
-        scratch.unlink(missing_ok=True)
+        with suppress(OSError):
+            scratch.unlink(missing_ok=True)
         path.write_bytes(data)

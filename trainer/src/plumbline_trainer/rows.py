@@ -83,7 +83,8 @@ def parse_dialogue(row: dict[str, Any]) -> Dialogue:
         prompt, last = _messages(row["prompt"], "user"), _messages(row["completion"], "assistant")
     else:
         raise RowProblem(Problem.SFT_SHAPE)
-    return Dialogue(_asks(prompt), _answer(last))
+    answer = _answer(last)
+    return Dialogue(_asks(prompt), answer)
 
 
 def parse_pair(row: dict[str, Any]) -> Pair:
@@ -99,10 +100,10 @@ def parse_pair(row: dict[str, Any]) -> Pair:
     else:
         prompt = _shared(chosen, rejected)
         chosen, rejected = chosen[len(prompt) :], rejected[len(prompt) :]
-    pair = Pair(_asks(prompt), _answer(chosen), _answer(rejected))
-    if pair.chosen.strip() == pair.rejected.strip():
+    good, bad = _answer(chosen), _answer(rejected)
+    if good.strip() == bad.strip():
         raise RowProblem(Problem.EQUAL_ANSWERS)
-    return pair
+    return Pair(_asks(prompt), good, bad)
 
 
 def _messages(value: object, role: str) -> tuple[Message, ...]:

@@ -103,6 +103,7 @@ def _train(stage: Stage, prepared: Prepared, record: Record) -> Path:
         log.info("an earlier attempt finished training; publishing its model")
         record.metrics.update(left.metrics)
         return output
+    stage.stop.check()
     stage.progress.phase("starting torch")
     from plumbline_trainer.training import Orders
 

@@ -1,0 +1,1 @@
+"""The trainer, as far as it needs no torch."""
