@@ -10,7 +10,7 @@ from plumbline_api.model import Document, Timestamp
 from plumbline_api.names import API_VERSION, Kind
 from plumbline_api.progress import Progress
 from plumbline_api.reasons import Phase, Reason
-from plumbline_api.scalars import DecimalText, Digest, Duration, Name, Quantity
+from plumbline_api.scalars import ApiVersion, DecimalText, Digest, Duration, Name, Quantity
 from plumbline_api.sources import DatasetSource, ModelSource, OneOf
 
 __all__ = [
@@ -255,7 +255,7 @@ class AlignmentRunStatus(Document):
 class AlignmentRun(Document):
     """The resource."""
 
-    api_version: Annotated[str, Field(pattern=f"^{API_VERSION}$")] = API_VERSION
+    api_version: ApiVersion = API_VERSION
     kind: Annotated[str, Field(pattern=f"^{Kind.ALIGNMENT_RUN}$")] = Kind.ALIGNMENT_RUN.value
     metadata: ObjectMeta
     spec: AlignmentRunSpec

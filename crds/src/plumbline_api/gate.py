@@ -12,7 +12,7 @@ from plumbline_api.model import Document, Timestamp
 from plumbline_api.names import API_VERSION, Kind
 from plumbline_api.progress import Progress
 from plumbline_api.reasons import Phase, Reason
-from plumbline_api.scalars import Digest, Name, Rate
+from plumbline_api.scalars import ApiVersion, Digest, Name, Rate
 from plumbline_api.sources import NamedRef, SubjectSource
 from plumbline_api.suggestions import UnknownName
 
@@ -205,7 +205,7 @@ class EvalGateStatus(Document):
 class EvalGate(Document):
     """The resource."""
 
-    api_version: Annotated[str, Field(pattern=f"^{API_VERSION}$")] = API_VERSION
+    api_version: ApiVersion = API_VERSION
     kind: Annotated[str, Field(pattern=f"^{Kind.EVAL_GATE}$")] = Kind.EVAL_GATE.value
     metadata: ObjectMeta
     spec: EvalGateSpec

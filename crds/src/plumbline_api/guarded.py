@@ -10,7 +10,7 @@ from plumbline_api.meta import Condition, ObjectMeta
 from plumbline_api.model import Document
 from plumbline_api.names import API_VERSION, Kind
 from plumbline_api.reasons import Phase
-from plumbline_api.scalars import Digest
+from plumbline_api.scalars import ApiVersion, Digest
 from plumbline_api.sources import NamedRef
 
 __all__ = [
@@ -93,7 +93,7 @@ class GuardedInferenceStatus(Document):
 class GuardedInference(Document):
     """The resource."""
 
-    api_version: Annotated[str, Field(pattern=f"^{API_VERSION}$")] = API_VERSION
+    api_version: ApiVersion = API_VERSION
     kind: Annotated[str, Field(pattern=f"^{Kind.GUARDED_INFERENCE}$")] = Kind.GUARDED_INFERENCE.value
     metadata: ObjectMeta
     spec: GuardedInferenceSpec

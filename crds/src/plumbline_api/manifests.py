@@ -123,13 +123,16 @@ def _kind_of(source: Source, filename: str) -> type[Object] | Problem:
     if kind is None:
         return problem("kind", f"is missing, but required; read are {', '.join(_KINDS)}")
     if not isinstance(kind, str) or kind not in _KINDS:
-        suggestion = nearest(kind, _KINDS) if isinstance(kind, str) else None
-        return problem("kind", f"{kind} is not a kind that is read here; read are {', '.join(_KINDS)}", suggestion)
+        shown = kind if isinstance(kind, str) else "this"
+        return problem(
+            "kind", f"{shown} is not a kind that is read here; read are {', '.join(_KINDS)}", nearest(shown, _KINDS)
+        )
     wanted = "v1" if kind == "ConfigMap" else API_VERSION
     if version is None:
         return problem("apiVersion", f"is missing, but required; write apiVersion: {wanted}")
     if version != wanted:
-        return problem("apiVersion", f"{kind} is not known in {version}", wanted)
+        shown = version if isinstance(version, str) else "something that is not text"
+        return problem("apiVersion", f"{kind} is not known in {shown}", wanted)
     return _KINDS[kind]
 
 

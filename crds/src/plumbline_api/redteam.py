@@ -10,7 +10,7 @@ from plumbline_api.metrics import MetricRow
 from plumbline_api.model import Document, Timestamp
 from plumbline_api.names import API_VERSION, Kind
 from plumbline_api.reasons import Phase
-from plumbline_api.scalars import Digest, Duration, Name, Rate
+from plumbline_api.scalars import ApiVersion, Digest, Duration, Name, Rate
 from plumbline_api.sources import OneOf
 
 __all__ = [
@@ -203,7 +203,7 @@ class RedTeamSuiteStatus(Document):
 class RedTeamSuite(Document):
     """The resource."""
 
-    api_version: Annotated[str, Field(pattern=f"^{API_VERSION}$")] = API_VERSION
+    api_version: ApiVersion = API_VERSION
     kind: Annotated[str, Field(pattern=f"^{Kind.RED_TEAM_SUITE}$")] = Kind.RED_TEAM_SUITE.value
     metadata: ObjectMeta
     spec: RedTeamSuiteSpec

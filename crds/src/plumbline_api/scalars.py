@@ -10,7 +10,10 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
+from plumbline_api.names import API_VERSION
+
 __all__ = [
+    "ApiVersion",
     "DecimalText",
     "Digest",
     "Duration",
@@ -22,6 +25,9 @@ __all__ = [
     "parse_duration",
     "parse_quantity",
 ]
+
+ApiVersion = Annotated[str, StringConstraints(pattern=f"^{re.escape(API_VERSION)}$")]
+"""The group and version of our kinds."""
 
 Name = Annotated[
     str,
