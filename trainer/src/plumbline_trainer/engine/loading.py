@@ -3,11 +3,14 @@
 Called on the decoding thread, once. Imports torch, so that nothing before it has to.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from jinja2 import TemplateError
+from safetensors import SafetensorError
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
@@ -73,13 +76,17 @@ def load_model(folder: Path, threads: int) -> Loaded:
     transformers_logging.disable_progress_bar()
     try:
         words = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        both: Any = AutoModelForCausalLM.from_pretrained(
+            folder, local_files_only=True, dtype=torch.float32, output_loading_info=True
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise BadData(f"model: it cannot be loaded ({type(error).__name__}: {_first_line(error)})") from error
+    model: PreTrainedModel = both[0]
     if not isinstance(words, PreTrainedTokenizerFast):
         raise BadData("model: its tokenizer has no fast form; save it with a tokenizer.json")
     config = model.config.get_text_config()
     _check_attention(config)
+    _check_weights(both[1], rows=int(config.vocab_size), words=len(words))
     ends = _ends(model, words)
     return Loaded(model=model.eval(), words=words, context=_context(config, words), ends=ends)
 
@@ -110,6 +117,17 @@ def _check_attention(config: object) -> None:
         raise BadSpec(
             f"model: its layers are of kind {', '.join(sorted(kinds - {'full_attention'}))}, "
             "which this engine does not compute; serve it with another engine"
+        )
+
+
+def _check_weights(found: Mapping[str, Any], *, rows: int, words: int) -> None:
+    """Refuse incomplete weights: transformers fills what is missing with noise and goes on."""
+    lost = sorted(str(key) for kind in ("missing_keys", "mismatched_keys") for key in found.get(kind, ()))
+    if lost:
+        raise BadData(f"model: {len(lost)} weights are missing or of the wrong shape ({lost[0]}); save the model again")
+    if words > rows:
+        raise BadData(
+            f"model: the tokenizer knows {words} tokens and the model {rows}; give the tokenizer it was trained with"
         )
 
 

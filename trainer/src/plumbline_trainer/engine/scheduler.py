@@ -19,9 +19,9 @@ from plumbline_trainer.engine.transcript import Transcript
 
 __all__ = ["Decoding", "Scheduler"]
 
-PATIENCE = 4
+PATIENCE = 8
 """Steps after which a waiting order is admitted, however few wait with it."""
-CROWD = 0.25
+CROWD = 0.5
 """Share of the running rows that, when waiting, is admitted at once."""
 LEAVERS = 0.25
 """Share of the batch that must have finished before its rows are taken out."""
