@@ -19,6 +19,7 @@ from pydantic.fields import FieldInfo
 
 from plumbline_api.alignment import AlignmentRunSpec, TrainingOptions
 from plumbline_api.artifact import Manifest
+from plumbline_api.configmap import ConfigMap
 from plumbline_api.gate import Comparator, EvalGateSpec, Rule
 from plumbline_api.model import Document
 from plumbline_api.redteam import RedTeamSuiteSpec
@@ -88,6 +89,7 @@ REPAIRS: dict[type, Callable[[dict[str, Any]], dict[str, Any]]] = {
     RedTeamSuiteSpec: _suite,
     GuardRule: _guard_rule,
     GuardRules: _own_names("rules", "id"),
+    ConfigMap: lambda data: data | {"data": {f"text-{key}": text for key, text in data.get("data", {}).items()}},
     Manifest: lambda data: data | {"files": [{"path": "a/b", "sha256": "0" * 64, "size": 3}]},
 }
 """What the rules between fields ask for."""

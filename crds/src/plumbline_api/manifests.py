@@ -22,7 +22,7 @@ from plumbline_api.rules import GuardRules
 from plumbline_api.suggestions import nearest
 from plumbline_api.wording import complaints
 
-__all__ = ["Located", "Object", "Parsed", "Problem", "parse_manifests"]
+__all__ = ["Located", "Object", "Parsed", "Problem", "parse_manifests", "parse_rules"]
 
 Object = AlignmentRun | RedTeamSuite | EvalGate | GuardedInference | ConfigMap
 O_co = TypeVar("O_co", bound=Object, covariant=True)
@@ -100,6 +100,31 @@ def parse_manifests(text: str, filename: str) -> Parsed:
     return Parsed(tuple(objects), tuple(sorted(problems, key=lambda problem: problem.line)))
 
 
+def parse_rules(
+    text: str, filename: str, path: Path = (), line_of: Callable[[int], int] = lambda line: line
+) -> GuardRules | tuple[Problem, ...]:
+    """The guard rules in a text, or what is wrong with them.
+
+    Args:
+        text: YAML, as under RULES_KEY of a ConfigMap.
+        filename: What problems are reported of.
+        path: Where the text itself stands in a manifest.
+        line_of: The line in the file of a line of the text.
+    """
+    try:
+        documents = list(read_documents(text))
+    except Trouble as trouble:
+        return (Problem(filename, line_of(trouble.line), format_path(path), trouble.message),)
+    if len(documents) != 1:
+        fact = "holds more than one document; keep one" if documents else "holds no rules; write rules: [...]"
+        return (Problem(filename, line_of(documents[1].line if documents else 1), format_path(path), fact),)
+    problems = (
+        *_doubled(documents[0], filename, path, line_of),
+        *_check(GuardRules, documents[0], filename, path, line_of),
+    )
+    return problems or GuardRules.parse(documents[0].data)
+
+
 def _parse(source: Source, filename: str) -> Located[Object] | list[Problem]:
     problems = list(_doubled(source, filename, (), _same))
     kind = _kind_of(source, filename)
@@ -163,21 +188,9 @@ def _check_rules(source: Source, filename: str) -> Iterator[Problem]:
     def line_of(inner: int) -> int:
         return block + inner if block else source.line_of(here)
 
-    yield from _rules_problems(text, filename, here, line_of)
-
-
-def _rules_problems(text: str, filename: str, here: Path, line_of: Callable[[int], int]) -> Iterator[Problem]:
-    try:
-        documents = list(read_documents(text))
-    except Trouble as trouble:
-        yield Problem(filename, line_of(trouble.line), format_path(here), trouble.message)
-        return
-    if len(documents) > 1:
-        line = line_of(documents[1].line)
-        yield Problem(filename, line, format_path(here), "holds more than one document; keep one")
-    for document in documents[:1]:
-        yield from _doubled(document, filename, here, line_of)
-        yield from _check(GuardRules, document, filename, here, line_of)
+    found = parse_rules(text, filename, here, line_of)
+    if not isinstance(found, GuardRules):
+        yield from found
 
 
 def _doubled(source: Source, filename: str, prefix: Path, line_of: Callable[[int], int]) -> Iterator[Problem]:

@@ -277,6 +277,14 @@ CHANGES: dict[str, tuple[str, str, str, list[str]]] = {
         RULES, RULES[RULES.index("|") :], '"rules: [{id: a, phrase: [x]}]"\n',
         ['m.yaml:6: data["rules.yaml"].rules[0].phrase: unknown field; did you mean phrases?'],
     ),
+    "empty rules in a ConfigMap": (
+        RULES, RULES[RULES.index("|") :], '""\n',
+        ['m.yaml:6: data["rules.yaml"]: holds no rules; write rules: [...]'],
+    ),
+    "two documents in a ConfigMap": (
+        RULES, "    # what may not go in\n", "    rules: []\n    ---\n",
+        ['m.yaml:10: data["rules.yaml"]: holds more than one document; keep one'],
+    ),
     "engine": (
         SERVED, "spec:", "spec:\n  engine: {type: transformer}",
         ['m.yaml:5: spec.engine.type: "transformer" is not one of transformers; did you mean transformers?'],
