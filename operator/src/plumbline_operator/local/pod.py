@@ -72,6 +72,8 @@ class Pod:
     folder: Path
     plan: PodPlan
     lock: int
+    wake: int
+    """Written to when something happened; `run` reads the other end."""
     started: float = field(default_factory=time.time)
     clock: float = field(default_factory=time.monotonic)
     containers: list[Container] = field(default_factory=list)
@@ -160,7 +162,7 @@ class Pod:
             self.stop(Cause.PROBE_FAILED, container.plan.name, tried)
             return
         container.next_probe = now + probe.period
-        container.probing = threading.Thread(target=_probe, args=(container,), daemon=True)
+        container.probing = threading.Thread(target=_probe, args=(container, self.wake), daemon=True)
         container.probing.start()
 
     def _reap(self) -> None:
@@ -245,7 +247,7 @@ class Pod:
         return next((code for code in codes if code), os.EX_SOFTWARE if self.decided_by else 0)
 
 
-def _probe(container: Container) -> None:
+def _probe(container: Container, wake: int) -> None:
     probe = container.plan.startup
     if probe is None:
         return
@@ -253,6 +255,7 @@ def _probe(container: Container) -> None:
         container.up = True
     else:
         container.failures += 1
+    os.write(wake, b"\0")
 
 
 def main() -> int:
@@ -263,7 +266,7 @@ def main() -> int:
     signal.set_wakeup_fd(send, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, _ignore)
     adopt_orphans()
-    pod = Pod(folder, PodPlan.read((folder / PLAN_FILE).read_text(encoding="utf-8")), lock)
+    pod = Pod(folder, PodPlan.read((folder / PLAN_FILE).read_text(encoding="utf-8")), lock, send)
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         pod.stop(Cause.STOPPED)

@@ -63,23 +63,23 @@ class Session(Reader):
     # Objects
 
     async def apply(self, objects: Iterable[ManifestObject], *, replace: bool = False) -> dict[str, Applied]:
-        """Keep objects as their manifests say: all, or none where one may not be. Maps `Kind/name` to what was done.
+        """Keep objects as their manifests say: all, or none where one may not be. Maps `Kind/namespace/name` to what was done.
 
         Raises:
             SpecChanged: for an AlignmentRun that exists with another spec or other input files. With `replace`, such
                 a run is deleted and made anew.
         """
         wanted = list(objects)
-        changes = {entry.document.metadata.name: change for entry in wanted if (change := self._change_of(entry))}
+        changes = {_label(entry): change for entry in wanted if (change := self._change_of(entry))}
         if changes and not replace:
             raise next(iter(changes.values()))
         done = {}
         for entry in wanted:
             document, file = entry.document, str(entry.file.absolute())
-            if isinstance(document, AlignmentRun) and document.metadata.name in changes:
+            if isinstance(document, AlignmentRun) and _label(entry) in changes:
                 await self._cluster.remove(key_of(document))
             made = self.records.keep(document, file=file, uid=str(uuid.uuid4()), now=self._clock())
-            done[f"{document.kind}/{document.metadata.name}"] = made
+            done[_label(entry)] = made
         return done
 
     async def delete(self, kind: str, namespace: str, name: str) -> None:
@@ -198,7 +198,7 @@ async def open_session(
     lock = StateLock(layout)
     try:
         await lock.acquire(wait, on_wait)
-        session = Session(layout, settings, clock or _now)
+        session = Session(layout, settings, _now)
         with _interrupting(session):
             try:
                 yield session
@@ -206,6 +206,10 @@ async def open_session(
                 await session.close()
     finally:
         lock.release()
+
+
+def _label(entry: ManifestObject) -> str:
+    return f"{entry.document.kind}/{entry.document.metadata.namespace}/{entry.document.metadata.name}"
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""The Cluster port, held by each implementation."""
