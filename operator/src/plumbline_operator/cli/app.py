@@ -1,0 +1,176 @@
+"""The command line: what each command takes and says. The work is done by the session and the modules beside this one.
+
+Commands that change something hold the state directory's lock; the others read beside a running one.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from plumbline_operator.cli import reading, working
+from plumbline_operator.cli.manifests import load_manifests
+
+__all__ = ["build_app"]
+
+_HELP = """Align language models declaratively: train, attack, judge and serve what manifests say.
+
+Exit codes: 0 done; 1 everything worked and the answer is no (a gate did not pass); 64 a manifest or argument is wrong;
+65 data is wrong; 69 something needed is unavailable; 70 internal; 75 stopped, run again to go on; 77 not permitted;
+78 the installation is wrong.
+"""
+
+Files = Annotated[
+    list[Path], typer.Option("-f", "--filename", help="A manifest, or a folder of manifests; may be repeated.")
+]
+State = Annotated[
+    Path,
+    typer.Option(envvar="PLUMBLINE_STATE", help="Where objects, logs and the artifact store are kept."),
+]
+Kind = Annotated[str, typer.Argument(help="alr, rts, egt, gin or cm (or the full name).")]
+Name = Annotated[str, typer.Argument(help="Name of the object.")]
+Namespace = Annotated[str, typer.Option("-n", "--namespace", help="Namespace of the object.")]
+
+_STATE = Path(".plumbline")
+
+
+def build_app() -> typer.Typer:
+    """The application with all its commands."""
+    app = typer.Typer(
+        help=_HELP, no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False, rich_markup_mode=None
+    )
+    for command in (run, serve, validate, get, describe, logs, events, delete, retry, lineage, version):
+        app.command()(command)
+    return app
+
+
+def run(
+    filename: Files,
+    state: State = _STATE,
+    *,
+    dry_run: Annotated[bool, typer.Option(help="Say what would be done; change nothing.")] = False,
+    replace: Annotated[bool, typer.Option(help="Make runs anew whose manifest or data changed.")] = False,
+    wait: Annotated[
+        float, typer.Option(help="Seconds to wait where another plumbline works on the state; 0 refuses at once.")
+    ] = 0.0,
+    smoke: Annotated[
+        str,
+        typer.Option(help="A command to run while what passed is being served; it finds PLUMBLINE_ENDPOINT set."),
+    ] = "",
+) -> int:
+    """Do what the manifests say, and show how it goes. Safe to repeat and to kill at any moment."""
+    console = _console()
+    if dry_run:
+        return working.dry_run(load_manifests(filename, reading.existing(state)), console)
+    plan = working.RunPlan(files=filename, state=state, replace=replace, wait=wait, smoke=smoke)
+    return working.run(plan, os.environ, console)
+
+
+def serve(
+    name: Name,
+    state: State = _STATE,
+    namespace: Namespace = "default",
+    *,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of the guard on 127.0.0.1; 0 takes a free one.")
+    ] = 8080,
+    wait: Annotated[float, typer.Option(help="Seconds to wait for another plumbline to leave the state.")] = 0.0,
+) -> int:
+    """Keep a guarded model up until Ctrl-C. What its gate did not let pass is refused."""
+    return working.serve(namespace, name, state, port or None, wait, os.environ, _console())
+
+
+def validate(filename: Files, state: State = _STATE) -> int:
+    """Check manifests: every problem with file, line, field and the nearest valid name."""
+    found = load_manifests(filename, reading.existing(state))
+    _console().print(f"{len(found)} objects are in order")
+    return 0
+
+
+def get(
+    kind: Annotated[str, typer.Argument(help="alr, rts, egt, gin, cm, or all.")] = "all",
+    name: Annotated[str, typer.Argument(help="Only this object.")] = "",
+    state: State = _STATE,
+    *,
+    output: Annotated[str, typer.Option("-o", "--output", help="table, yaml, json or name.")] = "table",
+    watch: Annotated[bool, typer.Option("-w", "--watch", help="Go on showing changes until Ctrl-C.")] = False,
+) -> int:
+    """List objects with their phase."""
+    return reading.get(state, kind, name, output, _console(), watch=watch)
+
+
+def describe(kind: Kind, name: Name, state: State = _STATE, namespace: Namespace = "default") -> int:
+    """Show conditions, stages, verdict rows, advice and events of one object."""
+    return reading.describe(state, kind, namespace, name, _console())
+
+
+def logs(
+    kind: Kind,
+    name: Name,
+    state: State = _STATE,
+    namespace: Namespace = "default",
+    *,
+    container: Annotated[str, typer.Option("-c", "--container", help="Only this container.")] = "",
+    tail: Annotated[int, typer.Option(help="Only so many last lines of each log; 0 shows all.")] = 0,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on with the newest log until Ctrl-C.")] = False,
+) -> int:
+    """Print what the Jobs or the served pod of an object printed."""
+    return reading.logs(state, kind, namespace, name, container, tail, _console(), follow=follow)
+
+
+def events(
+    kind: Annotated[str, typer.Argument(help="Only this kind.")] = "all",
+    name: Annotated[str, typer.Argument(help="Only this object.")] = "",
+    state: State = _STATE,
+) -> int:
+    """List what happened, oldest first."""
+    return reading.events(state, kind, name, _console())
+
+
+def delete(
+    kind: Annotated[str, typer.Argument(help="Kind of the object.")] = "",
+    name: Annotated[str, typer.Argument(help="Name of the object.")] = "",
+    filename: Annotated[list[Path] | None, typer.Option("-f", "--filename", help="All objects of these files.")] = None,
+    state: State = _STATE,
+    namespace: Namespace = "default",
+    *,
+    wait: Annotated[float, typer.Option(help="Seconds to wait for another plumbline to leave the state.")] = 0.0,
+) -> int:
+    """End what runs for objects and remove them. Artifacts stay in the store."""
+    if bool(filename) == bool(kind and name):
+        raise typer.BadParameter("give KIND and NAME, or -f FILE")
+    targets = working.targets(filename or [], kind, namespace, name)
+    return working.delete(targets, state, wait, os.environ, _console())
+
+
+def retry(
+    kind: Kind,
+    name: Name,
+    state: State = _STATE,
+    namespace: Namespace = "default",
+    *,
+    wait: Annotated[float, typer.Option(help="Seconds to wait for another plumbline to leave the state.")] = 0.0,
+) -> int:
+    """Try a failed run or gate again, and wait for the end."""
+    return working.retry(kind, namespace, name, state, wait, os.environ, _console())
+
+
+def lineage(
+    subject: Annotated[str, typer.Argument(help="A digest (sha256:...), or a kind: alr, egt, gin.")],
+    name: Annotated[str, typer.Argument(help="Name of the object, after a kind.")] = "",
+    state: State = _STATE,
+    namespace: Namespace = "default",
+) -> int:
+    """Show what a model was made of, back to the data."""
+    return reading.lineage(state, subject, namespace, name, _console())
+
+
+def version() -> int:
+    """Print the version."""
+    return reading.version(_console())
+
+
+def _console() -> Console:
+    return Console(highlight=False, soft_wrap=False)
