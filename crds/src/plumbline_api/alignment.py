@@ -24,16 +24,22 @@ class Scheduler(StrEnum):
     """Learning-rate schedules (names of transformers)."""
 
     COSINE = "cosine"
+    """Falls along a cosine to zero."""
     LINEAR = "linear"
+    """Falls in a line to zero."""
     CONSTANT = "constant"
+    """Stays."""
     CONSTANT_WITH_WARMUP = "constant_with_warmup"
+    """Stays, after warm-up."""
 
 
 class Precision(StrEnum):
     """Arithmetic of the training step; Bf16 is autocast over float32 weights."""
 
     FP32 = "Fp32"
+    """float32 throughout."""
     BF16 = "Bf16"
+    """bfloat16 where it is safe."""
 
 
 class LossOn(StrEnum):
@@ -51,23 +57,36 @@ class DpoLoss(StrEnum):
     """Losses of direct preference optimisation that TRL implements for a paired data set."""
 
     SIGMOID = "sigmoid"
+    """The loss of the DPO paper."""
     HINGE = "hinge"
+    """Hinge on the margin (SLiC, arXiv 2305.10425)."""
     IPO = "ipo"
+    """Squared distance to a fixed margin (arXiv 2310.12036)."""
     ROBUST = "robust"
+    """Corrected for wrongly labelled pairs (arXiv 2403.00409)."""
     APO_ZERO = "apo_zero"
+    """Anchored: chosen up, rejected down (arXiv 2408.06266)."""
     APO_DOWN = "apo_down"
+    """Anchored: both down, rejected more (arXiv 2408.06266)."""
     SPPO_HARD = "sppo_hard"
+    """Self-play preference optimisation with hard labels (arXiv 2405.00675)."""
     NCA_PAIR = "nca_pair"
+    """Noise-contrastive alignment (arXiv 2402.05369)."""
     EXO_PAIR = "exo_pair"
+    """Exact optimisation (arXiv 2402.00856)."""
     SFT = "sft"
+    """Log-likelihood of the chosen answer, to be summed with another loss."""
 
 
 class LoraOptions(Document):
     """Low-rank adapters (Hu et al. 2021, arXiv 2106.09685): train W + (alpha / r) B A with W frozen."""
 
     r: Annotated[int, Field(ge=1, le=512)] = 16
+    """Rank of the adapters."""
     alpha: Annotated[int, Field(ge=1, le=1024)] = 32
+    """Scale of the adapters, divided by r."""
     dropout: DecimalText = "0"
+    """Share of inputs of an adapter that is dropped in training."""
     target: Annotated[
         tuple[Annotated[str, Field(min_length=1, max_length=64)], ...],
         Field(min_length=1, max_length=32),
@@ -79,6 +98,7 @@ class TrainingOptions(Document):
     """What every training stage has in common."""
 
     dataset: DatasetSource
+    """The data set to train on."""
     learning_rate: DecimalText
     """Peak learning rate; there is no default, because the right one depends on the model's size."""
     epochs: DecimalText | None = None
@@ -94,8 +114,11 @@ class TrainingOptions(Document):
     warmup: DecimalText = "0"
     """Warm-up: below 1 a share of all steps, otherwise a number of steps."""
     weight_decay: DecimalText = "0"
+    """Decay of weights per step (AdamW)."""
     scheduler: Scheduler = Scheduler.COSINE
+    """How the learning rate falls after warm-up."""
     precision: Precision = Precision.FP32
+    """Arithmetic of the training step."""
     lora: LoraOptions | None = None
     """Train adapters; leave out to train all weights."""
     save_steps: Annotated[int, Field(ge=1, le=1_000_000)] = 50
@@ -116,6 +139,7 @@ class SftOptions(TrainingOptions):
     """Supervised fine-tuning on dialogues."""
 
     loss_on: LossOn = LossOn.COMPLETION
+    """The tokens that are learned from."""
 
 
 class DpoOptions(TrainingOptions):
@@ -128,6 +152,7 @@ class DpoOptions(TrainingOptions):
     loss_weights: Annotated[tuple[DecimalText, ...], Field(max_length=4)] | None = None
     """One weight per loss; left out, every loss weighs 1."""
     label_smoothing: DecimalText = "0"
+    """Assumed share of wrongly labelled pairs, below 0.5."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -146,8 +171,11 @@ class Stage(OneOf):
     """One stage: a name and exactly one block."""
 
     name: Name
+    """Names the stage in status, logs and metrics; unique in the run."""
     sft: SftOptions | None = None
+    """Supervised fine-tuning on dialogues."""
     dpo: DpoOptions | None = None
+    """Direct preference optimisation on pairs of answers."""
 
     @property
     def options(self) -> SftOptions | DpoOptions:
@@ -178,18 +206,26 @@ class Reuse(StrEnum):
     """Whether a stage may take the recorded result of an identical earlier one."""
 
     IF_UNCHANGED = "IfUnchanged"
+    """Take the recorded result when model, data, options, image and seed are the same."""
     NEVER = "Never"
+    """Compute anew."""
 
 
 class AlignmentRunSpec(Document):
     """What to align, how, and with what. Immutable: a new run is a new name."""
 
     model: ModelSource
+    """The model to start from."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    """Makes data order and initialisation repeatable."""
     stages: Annotated[tuple[Stage, ...], Field(min_length=1, max_length=16)]
+    """The stages in order; each starts from the model of the one before."""
     compute: Compute = Field(default_factory=Compute)
+    """What each Job may use."""
     output: Output = Field(default_factory=Output)
+    """What becomes of the last stage's model."""
     reuse: Reuse = Reuse.IF_UNCHANGED
+    """Whether a stage may take the recorded result of an identical earlier one."""
 
     @model_validator(mode="after")
     def _unique_stages(self) -> Self:
@@ -206,56 +242,86 @@ class ResolvedInput(Document):
     name: Annotated[str, Field(max_length=80)]
     """`model`, or `stages/<name>/dataset`."""
     uri: Annotated[str, Field(max_length=2048)]
+    """The store that holds the content."""
     digest: Digest
+    """Digest of the content's manifest."""
 
 
 class StageState(StrEnum):
     """Life of one stage."""
 
     PENDING = "Pending"
+    """Waits for the stages before it."""
     RUNNING = "Running"
+    """Its Job is at work."""
     SUCCEEDED = "Succeeded"
+    """Its output is in the store."""
     FAILED = "Failed"
+    """Its Job ended in failure; reason and message say why."""
 
 
 class StageStatus(Document):
     """One row of `status.stages`, keyed by name."""
 
     name: Name
+    """The stage's name."""
     type: Annotated[str, Field(max_length=32)]
+    """The block it has, for example `dpo`."""
     state: StageState = StageState.PENDING
+    """Where it is in its life."""
     reason: Reason | None = None
+    """Why it is in this state."""
     message: Annotated[str, Field(max_length=1024)] = ""
+    """The same for people: object, fact, next action."""
     job: Annotated[str, Field(max_length=63)] | None = None
+    """The Job of the newest attempt."""
     cached: bool = False
+    """Whether the result was taken from an identical earlier stage."""
     output: Digest | None = None
+    """Digest of the model it made."""
     report: Digest | None = None
+    """Digest of its full report."""
     progress: Progress | None = None
+    """The newest progress report of the Job."""
     start_time: Timestamp | None = None
+    """When its Job was first seen at work."""
     completion_time: Timestamp | None = None
+    """When its Job ended."""
 
 
 class AlignmentRunStatus(Document):
     """What the operator knows of a run."""
 
     observed_generation: int = 0
+    """The generation of the spec that this status speaks of."""
     phase: Phase = Phase.PENDING
+    """Printed summary, derived from conditions."""
     conditions: tuple[Condition, ...] = ()
+    """List-map by type."""
     start_time: Timestamp | None = None
+    """When the run began."""
     completion_time: Timestamp | None = None
+    """When the run ended, well or not."""
     inputs: tuple[ResolvedInput, ...] = ()
+    """Every input with the digest it was found with."""
     stages: tuple[StageStatus, ...] = ()
+    """One row per stage, in order."""
     output: Digest | None = None
     """Digest of the aligned model's manifest."""
     retry: Annotated[str, Field(max_length=256)] = ""
     """The last retry nonce that was acted upon."""
     attempt: int = 1
+    """How often the run was started, retries included."""
 
 
 class AlignmentRun(Document):
     """The resource."""
 
     api_version: ApiVersion = API_VERSION
+    """The group and version."""
     kind: Annotated[str, Field(pattern=f"^{Kind.ALIGNMENT_RUN}$")] = Kind.ALIGNMENT_RUN.value
+    """The kind."""
     metadata: ObjectMeta
+    """Name, namespace, labels and annotations."""
     spec: AlignmentRunSpec
+    """What to align, how, and with what."""

@@ -19,17 +19,24 @@ class MediaType(StrEnum):
     """Kinds of artifact."""
 
     MODEL = "application/vnd.plumbline.model.v1"
+    """A model folder: config, safetensors, tokenizer."""
     ADAPTER = "application/vnd.plumbline.adapter.v1"
+    """Low-rank adapters that need their base model."""
     DATASET = "application/vnd.plumbline.dataset.v1"
+    """Rows of training data."""
     REPORT = "application/vnd.plumbline.report.v1"
+    """A Report v1 with what belongs to it."""
 
 
 class File(Document):
     """One file: a relative path with forward slashes, its content's sha256 and its size in bytes."""
 
     path: Annotated[str, Field(min_length=1, max_length=512)]
+    """Where the file lies inside the artifact, with forward slashes."""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    """64 hexadecimal digits."""
     size: Annotated[int, Field(ge=0)]
+    """Bytes."""
 
     @model_validator(mode="after")
     def _stays_inside(self) -> Self:
@@ -43,17 +50,22 @@ class Parent(Document):
     """What an artifact was made from, and in which role."""
 
     role: Annotated[str, Field(min_length=1, max_length=64)]
+    """What the parent was, for example `model` or `dataset`."""
     digest: Digest
+    """Digest of the parent's manifest."""
 
 
 class Manifest(Document):
     """The content and origin of one artifact."""
 
     version: Literal[1] = 1
+    """Version of this format."""
     media_type: MediaType
+    """What the files are."""
     files: Annotated[tuple[File, ...], Field(min_length=1, max_length=10_000)]
     """Sorted by path."""
     parents: Annotated[tuple[Parent, ...], Field(max_length=64)] = ()
+    """What the artifact was made from."""
     licence: Annotated[str, Field(max_length=128)] | None = None
     """SPDX expression, where known."""
 
@@ -81,5 +93,8 @@ class ArtifactRef(Document):
     uri: Annotated[str, Field(min_length=1, max_length=2048)]
     """The store, for example `file:///srv/plumbline/store`."""
     digest: Digest
+    """Digest of the manifest."""
     media_type: MediaType
+    """What the artifact is."""
     size: Annotated[int, Field(ge=0)]
+    """Bytes of all files."""

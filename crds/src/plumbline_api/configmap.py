@@ -17,8 +17,11 @@ class ConfigMap(Document):
     """The resource."""
 
     api_version: Literal["v1"] = "v1"
+    """The group and version."""
     kind: Literal["ConfigMap"] = "ConfigMap"
+    """The kind."""
     metadata: ObjectMeta
+    """Name, namespace, labels and annotations."""
     data: Annotated[dict[str, Annotated[str, Field(max_length=1_000_000)]], Field(max_length=256)] = Field(
         default_factory=dict
     )

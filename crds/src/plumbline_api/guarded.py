@@ -23,12 +23,14 @@ class EngineType(StrEnum):
     """Engines that can serve a model."""
 
     TRANSFORMERS = "transformers"
+    """transformers on CPU or GPU; no batching across requests."""
 
 
 class Engine(Document):
     """What computes the answers; it listens on loopback only."""
 
     type: EngineType = EngineType.TRANSFORMERS
+    """The engine."""
     max_tokens: Annotated[int, Field(ge=1, le=32768)] = 256
     """Longest answer a client may ask for."""
 
@@ -37,6 +39,7 @@ class RulesSource(Document):
     """Guard rules in a ConfigMap, under the key `rules.yaml`."""
 
     config_map: NamedRef
+    """The ConfigMap."""
 
 
 class Refusal(Document):
@@ -45,55 +48,76 @@ class Refusal(Document):
     text: Annotated[str, Field(min_length=1, max_length=1024)] = (
         "I can't help with that. If you tell me what you are trying to achieve, I can look for a safe way."
     )
+    """The whole answer to a blocked request."""
 
 
 class GuardLimits(Document):
     """Bounds on what the guard accepts."""
 
     max_prompt_bytes: Annotated[int, Field(ge=256, le=16_777_216)] = 65536
+    """Longest request body."""
     concurrency: Annotated[int, Field(ge=1, le=4096)] = 64
+    """Requests in work at once; more are told to come back."""
 
 
 class Guard(Document):
     """What stands between clients and the engine."""
 
     rules: RulesSource | None = None
+    """Rules for what goes in and comes out; left out, there are none."""
     refusal: Refusal = Field(default_factory=Refusal)
+    """What a blocked request is answered with."""
     system_prompt: Annotated[str, Field(max_length=4096)] | None = None
     """Put before every conversation; a client's own system messages are refused then."""
     limits: GuardLimits = Field(default_factory=GuardLimits)
+    """Bounds on what is accepted."""
 
 
 class GuardedInferenceSpec(Document):
     """What to serve and how to guard it."""
 
     gate: NamedRef
+    """The EvalGate whose passed subject is served."""
     engine: Engine = Field(default_factory=Engine)
+    """What computes the answers."""
     compute: Compute = Field(default_factory=Compute)
+    """What the serving pod may use."""
     guard: Guard = Field(default_factory=Guard)
+    """What stands between clients and the engine."""
 
 
 class Served(Document):
     """What is served now."""
 
     digest: Digest
+    """The model that is served."""
     deployment: Annotated[str, Field(max_length=63)]
+    """The Deployment that serves it."""
     endpoint: Annotated[str, Field(max_length=256)] | None = None
+    """Where clients reach the guard, once it is ready."""
 
 
 class GuardedInferenceStatus(Document):
     """What the operator knows of a served model."""
 
     observed_generation: int = 0
+    """The generation of the spec that this status speaks of."""
     phase: Phase = Phase.PENDING
+    """Printed summary, derived from conditions."""
     conditions: tuple[Condition, ...] = ()
+    """List-map by type."""
     stable: Served | None = None
+    """What is served."""
 
 
 class GuardedInference(Document):
     """The resource."""
 
     api_version: ApiVersion = API_VERSION
+    """The group and version."""
     kind: Annotated[str, Field(pattern=f"^{Kind.GUARDED_INFERENCE}$")] = Kind.GUARDED_INFERENCE.value
+    """The kind."""
     metadata: ObjectMeta
+    """Name, namespace, labels and annotations."""
     spec: GuardedInferenceSpec
+    """What to serve and how to guard it."""

@@ -99,9 +99,13 @@ class Kind(StrEnum):
     """The four kinds of the group."""
 
     ALIGNMENT_RUN = "AlignmentRun"
+    """Turn a model and data into an aligned model."""
     RED_TEAM_SUITE = "RedTeamSuite"
+    """Attacks and benign twins, and how answers are judged."""
     EVAL_GATE = "EvalGate"
+    """Rules that a model must satisfy."""
     GUARDED_INFERENCE = "GuardedInference"
+    """Serve what passed, behind a guard."""
 
 
 SHORT_NAMES: Final = {
@@ -117,16 +121,22 @@ class Image(StrEnum):
     """The images that the operator injects; the operator's settings give each a reference by digest."""
 
     TRAINER = "trainer"
+    """plumbline-trainer."""
     EVALUATOR = "evaluator"
+    """plumbline-evaluator."""
     ENGINE = "engine"
+    """plumbline-engine."""
     GUARD = "guard"
+    """plumbline-guard."""
 
 
 class Purpose(StrEnum):
     """What a Job was made for (LABEL_PURPOSE)."""
 
     STAGE = "stage"
+    """A stage of an AlignmentRun."""
     EVALUATION = "evaluation"
+    """A suite against a model, for a gate."""
 
 
 class ExitCode:

@@ -39,14 +39,23 @@ class Phase(StrEnum):
     """A printed summary, derived from conditions only."""
 
     PENDING = "Pending"
+    """Nothing has started."""
     RUNNING = "Running"
+    """Work is going on."""
     SUCCEEDED = "Succeeded"
+    """AlignmentRun: ended well."""
     FAILED = "Failed"
+    """Ended, and not well."""
     READY = "Ready"
+    """RedTeamSuite: can be used."""
     PASSED = "Passed"
+    """EvalGate: the verdict is Passed."""
     NOT_PASSED = "NotPassed"
+    """EvalGate: there is a verdict, and it is another."""
     SERVING = "Serving"
+    """GuardedInference: engine and guard are up."""
     STALLED = "Stalled"
+    """A person must act."""
 
 
 class Reason(StrEnum):

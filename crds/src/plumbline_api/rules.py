@@ -19,7 +19,9 @@ class Direction(StrEnum):
     """Where a rule looks."""
 
     INPUT = "Input"
+    """What clients send: every message, part and tool result."""
     OUTPUT = "Output"
+    """What the engine answers."""
 
 
 class Emission(StrEnum):
@@ -45,14 +47,18 @@ class GuardRule(Document):
     """One rule: phrases (found anywhere, case ignored) or one regular expression."""
 
     id: Name
+    """Names the rule in logs and metrics."""
     applies_to: Annotated[tuple[Direction, ...], Field(min_length=1, max_length=2)] = (Direction.INPUT,)
+    """Where the rule looks."""
     phrases: Annotated[
         tuple[Annotated[str, Field(min_length=2, max_length=256)], ...],
         Field(max_length=2000),
     ] = ()
+    """Texts to look for, case ignored."""
     pattern: Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_require_pattern)] | None = None
     """Case is ignored. No look-around and no back-references: matching takes linear time."""
     emission: Emission = Emission.STOP
+    """What a streamed answer may already have sent when the rule matches."""
     reason: Annotated[str, Field(max_length=256)] = ""
     """For people who read logs and dashboards; never shown to the client."""
 
@@ -67,6 +73,7 @@ class GuardRules(Document):
     """A list of rules, keyed by id."""
 
     rules: Annotated[tuple[GuardRule, ...], Field(max_length=1000)] = ()
+    """The rules; any match blocks."""
 
     @model_validator(mode="after")
     def _unique(self) -> Self:

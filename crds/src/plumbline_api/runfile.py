@@ -17,35 +17,46 @@ class Input(Document):
     """Content to read from a store; its digest is verified."""
 
     uri: Annotated[str, Field(min_length=1, max_length=2048)]
+    """The store that holds it."""
     digest: Digest
+    """Digest of its manifest."""
 
 
 class Work(OneOf):
     """What to do; exactly one. Sources inside the block are already resolved into `RunFile.inputs`."""
 
     sft: SftOptions | None = None
+    """Supervised fine-tuning."""
     dpo: DpoOptions | None = None
+    """Direct preference optimisation."""
     red_team: RedTeamSuiteSpec | None = None
+    """Execute a suite against a model."""
 
 
 class RunFile(Document):
     """One Job's orders."""
 
     version: Literal[1] = 1
+    """Version of this format."""
     owner: Annotated[str, Field(max_length=200)]
     """Kind/namespace/name of the object this is for; for logs."""
     stage: Name
+    """The stage or suite."""
     work: Work
+    """What to do."""
     inputs: Annotated[dict[str, Input], Field(max_length=32)]
     """Stages: `model`, `dataset` and, where asked, `heldOut`. Evaluations: `model`, the subject."""
     store: Annotated[str, Field(min_length=1, max_length=2048)]
     """Where outputs and reports are published."""
     seed: int
+    """Makes data order, initialisation and the choice of cases repeatable."""
     threads: Annotated[int, Field(ge=1, le=1024)]
+    """Threads to compute with."""
     merge: bool = False
     """Merge adapters into the published model."""
     cache_key: Digest
     """Digest of everything the result depends on."""
     reuse: Reuse = Reuse.IF_UNCHANGED
+    """Whether a recorded result of the same cache key may be taken."""
     image: Annotated[str, Field(max_length=512)]
     """The image this runs in, for the report."""

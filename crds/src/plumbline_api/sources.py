@@ -47,32 +47,39 @@ class NamedRef(Document):
     """A reference to an object of a known kind in the same namespace."""
 
     name: Name
+    """The object's name."""
 
 
 class FileSource(Document):
     """A file or folder on this machine (local mode only)."""
 
     path: FilePath
+    """Where it lies; a relative path starts at the folder of the manifest that names it."""
 
 
 class ModelSource(OneOf):
     """A model: a folder with config.json, safetensors and a tokenizer, or the output of an earlier run."""
 
     file: FileSource | None = None
+    """A model folder on this machine."""
     run: NamedRef | None = None
+    """The output of an earlier AlignmentRun."""
 
 
 class DatasetSource(OneOf):
     """A data set: a JSONL file."""
 
     file: FileSource | None = None
+    """A JSONL file on this machine."""
 
 
 class SubjectSource(OneOf):
     """A model to judge: the output of an AlignmentRun, or a model folder."""
 
     alignment_run: NamedRef | None = None
+    """The output of an AlignmentRun."""
     file: FileSource | None = None
+    """A model folder on this machine."""
 
 
 Labels = Annotated[dict[str, str], Field(max_length=16)]
