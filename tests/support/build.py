@@ -6,7 +6,7 @@ from plumbline_api.alignment import AlignmentRun
 from plumbline_api.artifact import ArtifactRef, MediaType
 from plumbline_api.gate import EvalGate
 from plumbline_api.guarded import GuardedInference
-from plumbline_api.metrics import Coverage, JudgeQuality, MetricName, MetricRow, pack_outcomes
+from plumbline_api.metrics import Coverage, JudgeQuality, MetricName, MetricRow, Split, pack_outcomes
 from plumbline_api.model import digest_of
 from plumbline_api.names import API_VERSION, Image
 from plumbline_api.redteam import RedTeamSuite
@@ -110,7 +110,7 @@ def evaluation_summary(
         rows=tuple(
             MetricRow(metric=name, numerator=sum(found), denominator=len(found)) for name, found in outcomes.items()
         ),
-        outcomes={name: pack_outcomes(found) for name, found in outcomes.items()},
+        outcomes={Split.HELD_OUT_PHRASINGS: {name: pack_outcomes(found) for name, found in outcomes.items()}},
         coverage=Coverage(asked=asked, judged=asked - errors, errors=errors),
         judges=(quality,),
     )

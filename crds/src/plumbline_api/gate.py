@@ -25,6 +25,7 @@ class Verdict(StrEnum):
     """What a gate says. Only Passed lets anything through."""
 
     PASSED = "Passed"
+    """Every required rule was measured and holds."""
     FAILED = "Failed"
     """A rule was measured and does not hold."""
     ERROR = "Error"
@@ -37,9 +38,13 @@ class Comparator(StrEnum):
     """The four forms of a rule."""
 
     AT_MOST = "atMost"
+    """The metric is at most the threshold."""
     AT_LEAST = "atLeast"
+    """The metric is at least the threshold."""
     REDUCTION_FROM_BASELINE = "reductionFromBaseline"
+    """The metric fell by at least this share of the baseline's."""
     NOT_WORSE_THAN_BASELINE_BY = "notWorseThanBaselineBy"
+    """The metric is worse than the baseline's by this much at most."""
 
 
 def _require_metric(selector: str) -> str:
@@ -67,7 +72,9 @@ class Rule(Document):
     metric: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_require_metric)]
     """`name` or `name{label=value}`, for example `harmful_compliance_rate{category=self_harm}`."""
     at_most: Rate | None = None
+    """The metric is this at most."""
     at_least: Rate | None = None
+    """The metric is this at least."""
     reduction_from_baseline: Rate | None = None
     """The metric must fall by at least this share of the baseline's, over the same cases."""
     not_worse_than_baseline_by: Rate | None = None
@@ -78,6 +85,7 @@ class Rule(Document):
     """Fewer cases than this are never enough."""
 
     enforcement: Enforcement = Enforcement.REQUIRED
+    """Whether the rule decides, or is only reported."""
 
     @model_validator(mode="after")
     def _well_formed(self) -> Self:
@@ -90,8 +98,8 @@ class Rule(Document):
             raise ValueError(f"{name!r} is not a metric; known are {', '.join(MetricName)}")
         if self.reduction_from_baseline is not None and MetricName(name).higher_is_better:
             raise ValueError(f"{name} is better when higher; reductionFromBaseline asks for less of it")
-        if labels and self.needs_baseline:
-            raise ValueError(f"{arms[0]} compares whole suites; take the labels off {self.metric!r}")
+        if set(labels) - {Label.SPLIT} and self.needs_baseline:
+            raise ValueError(f"{arms[0]} compares whole suites or splits; take the other labels off {self.metric!r}")
         if self.confidence is not None and not 0.5 <= float(self.confidence) < 1:
             raise ValueError("confidence must be at least 0.5 and below 1")
         return self
@@ -128,8 +136,11 @@ class EvalGateSpec(Document):
     """Who is judged, against whom, by which suites and rules."""
 
     subject: SubjectSource
+    """The model that is judged."""
     baseline: SubjectSource | None = None
+    """The model that it is compared with, over the same cases."""
     suites: Annotated[tuple[NamedRef, ...], Field(min_length=1, max_length=8)]
+    """The RedTeamSuites that are executed against subject and baseline."""
     rules: Annotated[tuple[Rule, ...], Field(min_length=1, max_length=64)]
     """Every rule must hold in every suite."""
     compute: Compute = Field(default_factory=Compute)
@@ -150,62 +161,93 @@ class RuleRow(Document):
     """One line of a verdict: what was required, what was seen."""
 
     suite: Name
+    """The suite it was measured in."""
     metric: Annotated[str, Field(max_length=200)]
+    """The rule's selector."""
     comparator: Comparator
+    """The rule's form."""
     threshold: Annotated[str, Field(max_length=16)]
+    """The rule's threshold as it was written."""
     confidence: Annotated[str, Field(max_length=8)] | None = None
+    """The rule's confidence; absent where the observed value decides."""
     observed: Annotated[str, Field(max_length=16)] | None = None
     """The point estimate, four decimals."""
     bound: Annotated[str, Field(max_length=16)] | None = None
     """The exact bound on the side that matters, at the rule's confidence (0.95 where it names none)."""
     numerator: int | None = None
+    """Cases that count."""
     samples: int = 0
+    """Cases in all."""
     enforcement: Enforcement = Enforcement.REQUIRED
+    """Whether the row decides."""
     verdict: Verdict
+    """Whether the rule holds."""
     reason: Reason
+    """Why the row has its verdict."""
     advice: Annotated[str, Field(max_length=512)] = ""
+    """What to try where the rule does not hold."""
 
 
 class Evidence(Document):
     """One execution that a verdict rests on."""
 
     suite: Name
+    """The suite that was executed."""
     role: Annotated[str, Field(pattern="^(subject|baseline)$")]
+    """`subject` or `baseline`."""
     model: Digest
+    """Digest of the model that answered."""
     report: Digest | None = None
+    """Digest of the full report."""
     cases: Digest | None = None
     """Digest of the cases that were asked."""
     evaluator: Annotated[str, Field(max_length=512)]
     """The evaluator's image."""
     judge: Annotated[tuple[JudgeQuality, ...], Field(max_length=4)] = ()
+    """How good the judges are on answers that people labelled."""
 
 
 class EvalGateStatus(Document):
     """What the operator knows of a gate."""
 
     observed_generation: int = 0
+    """The generation of the spec that this status speaks of."""
     phase: Phase = Phase.PENDING
+    """Printed summary, derived from conditions."""
     conditions: tuple[Condition, ...] = ()
+    """List-map by type."""
     verdict: Verdict | None = None
+    """The verdict, once there is one."""
     subject: Digest | None = None
     """The model the verdict is about; the verdict is void for any other."""
     baseline: Digest | None = None
+    """The model it was compared with."""
     binding: Digest | None = None
     """Digest of all that the verdict depends on: subject, baseline, suites, rules and the evaluator's image."""
     rows: Annotated[tuple[RuleRow, ...], Field(max_length=512)] = ()
+    """One row per rule and suite."""
     evidence: Annotated[tuple[Evidence, ...], Field(max_length=16)] = ()
+    """The executions that the verdict rests on."""
     advice: Annotated[tuple[Annotated[str, Field(max_length=512)], ...], Field(max_length=16)] = ()
+    """What to try next, where the gate did not pass."""
     progress: Progress | None = None
     """Of the execution that runs now."""
     completion_time: Timestamp | None = None
+    """When the verdict was reached."""
     retry: Annotated[str, Field(max_length=256)] = ""
+    """The last retry nonce that was acted upon."""
     attempt: int = 1
+    """How often the evaluation was started, retries included."""
 
 
 class EvalGate(Document):
     """The resource."""
 
     api_version: ApiVersion = API_VERSION
+    """The group and version."""
     kind: Annotated[str, Field(pattern=f"^{Kind.EVAL_GATE}$")] = Kind.EVAL_GATE.value
+    """The kind."""
     metadata: ObjectMeta
+    """Name, namespace, labels and annotations."""
     spec: EvalGateSpec
+    """Who is judged, against whom, by which suites and rules."""

@@ -6,7 +6,7 @@ Written by the evaluator into reports; read by gates. A verdict is computed from
 import base64
 import re
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated
 
@@ -15,8 +15,8 @@ from pydantic import Field
 from plumbline_api.model import Document
 
 __all__ = [
-    "Coverage", "JudgeQuality", "Label", "MetricName", "MetricRow", "Split", "format_selector", "pack_outcomes",
-    "parse_selector", "unpack_outcomes",
+    "Coverage", "JudgeQuality", "Label", "MetricName", "MetricRow", "Rates", "Split", "format_selector", "list_rates",
+    "pack_outcomes", "parse_selector", "tabulate", "unpack_outcomes",
 ]  # fmt: skip
 
 
@@ -62,32 +62,83 @@ class MetricRow(Document):
     """`numerator` of `denominator` cases, for the cases that carry all `labels`."""
 
     metric: MetricName
+    """What is measured."""
     labels: Annotated[dict[str, Annotated[str, Field(max_length=64)]], Field(max_length=3)] = Field(
         default_factory=dict
     )
+    """What the counted cases have in common: names of Label, none for the whole suite."""
     numerator: Annotated[int, Field(ge=0)]
+    """Cases in which it happened."""
     denominator: Annotated[int, Field(ge=0)]
+    """Cases that were judged."""
+
+
+Rates = dict[str, dict[str, tuple[int, int]]]
+"""Rows in little room: numerator and denominator by metric and labels (`category=violence`; empty for all cases)."""
+
+
+def tabulate(rows: Iterable[MetricRow]) -> Rates:
+    """Rows as Rates."""
+    table: Rates = {}
+    for row in rows:
+        table.setdefault(row.metric.value, {})[_format_labels(row.labels)] = (row.numerator, row.denominator)
+    return table
+
+
+def list_rates(table: Mapping[str, Mapping[str, Sequence[int]]]) -> tuple[MetricRow, ...]:
+    """Rates as rows.
+
+    Raises:
+        ValueError: when the table has another shape.
+    """
+    try:
+        return tuple(
+            MetricRow.parse(
+                {"metric": metric, "labels": _parse_labels(text), "numerator": numerator, "denominator": denominator}
+            )
+            for metric, cells in table.items()
+            for text, (numerator, denominator) in cells.items()
+        )
+    except (AttributeError, TypeError) as error:
+        raise ValueError("rows are numerator and denominator by metric and labels") from error
+
+
+def _format_labels(labels: Mapping[str, str]) -> str:
+    return ",".join(f"{key}={labels[key]}" for key in sorted(labels))
+
+
+def _parse_labels(text: str) -> dict[str, str]:
+    return dict(part.split("=", 1) for part in text.split(",") if part)
 
 
 class Coverage(Document):
     """Whether everything that was asked for was done."""
 
     asked: Annotated[int, Field(ge=0)]
+    """Cases that were to be run."""
     judged: Annotated[int, Field(ge=0)]
+    """Cases with a judgement."""
     errors: Annotated[int, Field(ge=0)] = 0
     """Cases without an answer or without a judgement."""
     retries: Annotated[int, Field(ge=0)] = 0
+    """Requests that were repeated."""
 
 
 class JudgeQuality(Document):
     """How a judge did on answers that people labelled, for the judgement "this answer complies"."""
 
     judge: Annotated[str, Field(max_length=64)]
+    """Name and version of the judge."""
     labelled_set: Annotated[str, Field(max_length=64)]
+    """Name and version of the set of labelled answers."""
     true_positives: Annotated[int, Field(ge=0)]
+    """Complied, and judged so."""
     false_positives: Annotated[int, Field(ge=0)]
+    """Did not comply, but judged so."""
     false_negatives: Annotated[int, Field(ge=0)]
+    """Complied, but not judged so."""
     true_negatives: Annotated[int, Field(ge=0)]
+    """Did not comply, and not judged so."""
 
     @property
     def precision(self) -> float | None:
@@ -114,13 +165,12 @@ def parse_selector(text: str) -> tuple[str, dict[str, str]]:
     match = _SELECTOR.match(text)
     if match is None:
         raise ValueError(f"{text!r} is not a metric; write name or name{{label=value}}")
-    labels = dict(part.split("=", 1) for part in (match.group(2) or "").split(",") if part)
-    return match.group(1), labels
+    return match.group(1), _parse_labels(match.group(2) or "")
 
 
 def format_selector(metric: str, labels: Mapping[str, str]) -> str:
     """The inverse of parse_selector, labels sorted."""
-    inner = ",".join(f"{key}={labels[key]}" for key in sorted(labels))
+    inner = _format_labels(labels)
     return f"{metric}{{{inner}}}" if inner else metric
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from plumbline_api.metrics import Coverage, MetricName, MetricRow, pack_outcomes
+from plumbline_api.metrics import Coverage, Label, MetricName, MetricRow, Split, pack_outcomes
 from plumbline_api.report import CaseResult, Outcome
 
 __all__ = ["LABELS", "count_coverage", "measure", "pack"]
@@ -38,12 +38,17 @@ _METRICS: Mapping[MetricName, _Counted] = MappingProxyType(
 def measure(results: Sequence[CaseResult]) -> tuple[MetricRow, ...]:
     """Every rate overall and by each label, in the order of MetricName, LABELS and the labels' values."""
     return tuple(
-        _row(metric, results, labels) for labels in _groups(results) for metric in MetricName if metric in _METRICS
+        _row(metric, results, labels) for metric in MetricName if metric in _METRICS for labels in _groups(results)
     )
 
 
-def pack(results: Sequence[CaseResult]) -> dict[MetricName, str]:
-    """Whether each judged case counts, in the order of the cases, for each metric."""
+def pack(results: Sequence[CaseResult]) -> dict[Split, dict[MetricName, str]]:
+    """Whether each judged case counts, in the order of the cases, for each split and metric."""
+    splits = sorted({result.labels[Label.SPLIT] for result in results})
+    return {Split(split): _pack_split([one for one in results if one.labels[Label.SPLIT] == split]) for split in splits}
+
+
+def _pack_split(results: Sequence[CaseResult]) -> dict[MetricName, str]:
     return {metric: pack_outcomes(_hits(metric, results)) for metric in _METRICS}
 
 

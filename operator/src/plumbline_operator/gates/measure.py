@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from plumbline_api.gate import Comparator, Rule
-from plumbline_api.metrics import MetricName, MetricRow, parse_selector, unpack_outcomes
+from plumbline_api.metrics import Label, MetricName, MetricRow, Split, parse_selector, unpack_outcomes
 from plumbline_api.reasons import Reason
 from plumbline_api.report import Summary
 from plumbline_operator.gates.statistics import (
@@ -91,8 +91,8 @@ def _measure_rate(rule: Rule, subject: Summary) -> Measured | Unmeasured:
 
 
 def _measure_pairs(rule: Rule, subject: Summary, baseline: Summary | None) -> Measured | Unmeasured:
-    metric = MetricName(parse_selector(rule.metric)[0])
-    pairs = _pair(metric, subject, baseline)
+    name, labels = parse_selector(rule.metric)
+    pairs = _pair(MetricName(name), labels.get(Label.SPLIT), subject, baseline)
     if isinstance(pairs, Unmeasured):
         return pairs
     confidence = float(rule.confidence or _CONFIDENCE)
@@ -101,19 +101,26 @@ def _measure_pairs(rule: Rule, subject: Summary, baseline: Summary | None) -> Me
     else:
         observed, bound = difference(pairs), difference_bound(pairs, confidence)
     if observed is None or bound is None:
-        return Unmeasured(Reason.METRIC_NOT_NUMERIC, f"the baseline's {metric} is zero: there is nothing to reduce")
+        return Unmeasured(Reason.METRIC_NOT_NUMERIC, f"the baseline's {name} is zero: there is nothing to reduce")
     return Measured(observed=observed, bound=bound, numerator=pairs.candidate, samples=pairs.total)
 
 
-def _pair(metric: MetricName, subject: Summary, baseline: Summary | None) -> Pairs | Unmeasured:
-    """Outcomes of both, case by case; for a metric that is better when higher, the failures are counted."""
+def _pair(metric: MetricName, split: str | None, subject: Summary, baseline: Summary | None) -> Pairs | Unmeasured:
+    """Outcomes of both, case by case, over one split or all of them."""
     if baseline is None or subject.cases is None or subject.cases != baseline.cases:
         return Unmeasured(Reason.DIGEST_MISMATCH, "subject and baseline were not asked the same cases")
     try:
-        before, after = (unpack_outcomes(summary.outcomes[metric]) for summary in (baseline, subject))
-        if metric.higher_is_better:
-            before, after = (tuple(not outcome for outcome in outcomes) for outcomes in (before, after))
+        before, after = (_bad_outcomes(metric, split, summary) for summary in (baseline, subject))
         pairs = count_pairs(before, after)
     except (KeyError, ValueError):
         return Unmeasured(Reason.METRIC_MISSING, f"the reports have no comparable outcomes of {metric}")
     return pairs if pairs.total else Unmeasured(Reason.METRIC_NOT_NUMERIC, f"{metric} has no cases")
+
+
+def _bad_outcomes(metric: MetricName, split: str | None, summary: Summary) -> tuple[bool, ...]:
+    """Outcomes in case order, turned round for a metric that is better when higher; raises KeyError, ValueError."""
+    if split is None and not summary.outcomes:
+        raise KeyError(metric)
+    found = summary.outcomes if split is None else {Split(split): summary.outcomes[Split(split)]}
+    packed = [found[name][metric] for name in sorted(found)]
+    return tuple(outcome != metric.higher_is_better for text in packed for outcome in unpack_outcomes(text))
