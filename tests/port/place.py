@@ -3,11 +3,11 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from plumbline_api.alignment import Compute
 from plumbline_api.names import LABEL_STAGE
@@ -33,11 +33,13 @@ __all__ = [
     "sidecar",
     "submit",
     "until",
+    "until_true",
     "worker",
 ]
 
 OWNER = key_of(build.run())
 PATIENCE = 10.0
+T = TypeVar("T")
 TINY = Compute(cpu="100m")
 
 
@@ -70,17 +72,22 @@ class Place:
         return await until(lambda: self.job(name), lambda state: state.phase in (JobPhase.SUCCEEDED, JobPhase.FAILED))
 
 
-async def until(look: Callable[[], Any], enough: Callable[[Any], bool], patience: float = PATIENCE) -> Any:
-    """What `look` (which may be asynchronous) finds, as soon as it is enough."""
+async def until(look: Callable[[], Awaitable[T]], enough: Callable[[T], object], patience: float = PATIENCE) -> T:
+    """What `look` finds, as soon as it is enough."""
     end = time.monotonic() + patience
-    while True:
-        found = look()
-        if asyncio.iscoroutine(found):
-            found = await found
-        if enough(found):
-            return found
+    while not enough(found := await look()):
         assert time.monotonic() < end, f"still {found}"
         await asyncio.sleep(0.02)
+    return found
+
+
+async def until_true(look: Callable[[], T], patience: float = PATIENCE) -> T:
+    """What `look` finds, as soon as it finds something."""
+
+    async def looked() -> T:
+        return look()
+
+    return await until(looked, bool, patience)
 
 
 def local_settings(folder: Path, **changes: Any) -> LocalSettings:

@@ -14,7 +14,7 @@ from plumbline_api.reasons import Reason
 from plumbline_operator.decision import Event, EventType
 from plumbline_operator.local.records import key_of
 from plumbline_operator.observed import ChildRef, JobPhase, Key
-from tests.port.place import OWNER, exists, job_child, open_place, parent_of, sidecar, submit, until, worker
+from tests.port.place import OWNER, exists, job_child, open_place, parent_of, sidecar, submit, until, until_true, worker
 from tests.support import build
 from tests.support.programs import program
 
@@ -227,11 +227,11 @@ async def test_a_sidecar_is_up_before_the_worker_starts_and_ends_after_it(tmp_pa
     program(tmp_path / "bin", "plumbline-engine", "note-on-term=engine-ended listen-until=ENGINE")
     async with open_place(tmp_path, "sleep=0.2 succeed") as place:
         await submit(place, sidecars=[sidecar()])
-        await until(lambda: place.started("plumbline-engine"), bool)
+        await until_true(lambda: place.started("plumbline-engine"))
         await asyncio.sleep(0.3)
         assert place.started() == []
         (tmp_path / "bin/plumbline-engine.ready").touch()
-        await until(place.started, bool)
+        await until_true(place.started)
         assert not notes.exists()
         assert (await place.ended()).phase == JobPhase.SUCCEEDED
         assert notes.read_text() == "engine-ended\n"
@@ -264,7 +264,7 @@ async def test_jobs_wait_for_cores_and_ports_differ(tmp_path: Path) -> None:
     async with open_place(tmp_path, "note=begin sleep=0.3 note=end succeed") as place:
         for name in ("one", "two"):
             await submit(place, name, containers=[two_cores], sidecars=[sidecar()])
-        await until(place.started, bool)
+        await until_true(place.started)
         phases = {(await place.job(name)).phase for name in ("one", "two")}
         assert phases == {JobPhase.RUNNING, JobPhase.PENDING}
         for name in ("one", "two"):
@@ -276,7 +276,7 @@ async def test_small_jobs_run_beside_each_other(tmp_path: Path) -> None:
     async with open_place(tmp_path, "hang") as place:
         for name in ("one", "two"):
             await submit(place, name)
-        await until(place.started, lambda pids: len(pids) == 2)
+        await until_true(lambda: len(place.started()) == 2)
 
 
 async def test_deleting_a_job_ends_its_processes_and_removes_it(tmp_path: Path) -> None:

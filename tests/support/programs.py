@@ -93,6 +93,20 @@ for word in words:
     elif verb == "note":
         with open(sys.argv[0] + ".notes", "a") as notes:
             notes.write(value + "\n")
+    elif verb == "alone":
+        import fcntl
+
+        held = open(sys.argv[0] + ".alone", "w")
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            open(sys.argv[0] + ".notes", "a").write("two at once\n")
+    elif verb == "finish-in":
+        steps = os.path.join(option("--work"), "steps")
+        while not os.path.exists(steps) or os.path.getsize(steps) < int(value):
+            with open(steps, "a") as done:
+                done.write(".")
+            time.sleep(0.03)
     elif verb == "note-on-term":
         def handler(*_, value=value):
             with open(sys.argv[0] + ".notes", "a") as notes:

@@ -63,7 +63,9 @@ class Session(Reader):
     # Objects
 
     async def apply(self, objects: Iterable[ManifestObject], *, replace: bool = False) -> dict[str, Applied]:
-        """Keep objects as their manifests say: all, or none where one may not be. Maps `Kind/namespace/name` to what was done.
+        """Keep objects as their manifests say: all, or none where one may not be.
+
+        Maps `Kind/namespace/name` to what was done.
 
         Raises:
             SpecChanged: for an AlignmentRun that exists with another spec or other input files. With `replace`, such

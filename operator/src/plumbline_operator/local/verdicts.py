@@ -80,8 +80,21 @@ def explain_exit(last: PodResult, attempt: Path, *, starts: int) -> Problem:
 def explain_missing_summary(attempt: Path, container: str) -> Problem:
     """A Job that ended well without a summary that says so."""
     path = termination_file(attempt, container)
-    fact = f"container {container} ended with exit code 0, but left no readable summary of success in {path}"
+    fact = f"container {container} ended with exit code 0, but {_lack(path)}; report this as a defect of the program"
     return Problem(Reason.REPORT_INVALID, f"{_cut(fact)}; log: {_place(attempt, container)}")
+
+
+def _lack(path: Path) -> str:
+    """What is wrong with a summary, without a word of its content."""
+    if not path.exists():
+        return f"left no summary in {path}"
+    try:
+        Summary.read(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        field = ".".join(map(str, first["loc"])) or "the whole"
+        return f"its summary {path} cannot be read ({field}: {first['type']})"
+    return f"its summary {path} does not say that it succeeded"
 
 
 def _reason(last: PodResult, summary: Summary | None) -> tuple[Reason, str]:
