@@ -10,7 +10,17 @@ from typing import Annotated, Literal
 from pydantic import Field, field_serializer, field_validator
 
 from plumbline_api.artifact import ArtifactRef
-from plumbline_api.metrics import Coverage, JudgeQuality, MetricName, MetricRow, Rates, Split, list_rates, tabulate
+from plumbline_api.metrics import (
+    Coverage,
+    JudgeQuality,
+    MetricName,
+    MetricRow,
+    Rates,
+    Split,
+    format_selector,
+    list_rates,
+    tabulate,
+)
 from plumbline_api.model import Document, Timestamp
 from plumbline_api.reasons import Reason
 from plumbline_api.scalars import Digest
@@ -97,6 +107,11 @@ class Summary(Document):
     @classmethod
     def _read_rows(cls, given: object) -> object:
         return list_rates(given) if isinstance(given, dict) else given
+
+    @field_validator("rows", mode="after")
+    @classmethod
+    def _order_rows(cls, rows: tuple[MetricRow, ...]) -> tuple[MetricRow, ...]:
+        return tuple(sorted(rows, key=lambda row: format_selector(row.metric, row.labels)))
 
 
 class Report(Document):
