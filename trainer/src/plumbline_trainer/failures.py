@@ -21,10 +21,12 @@ from plumbline_api.reasons import Reason
 
 __all__ = [
     "BadConfiguration", "BadData", "BadSpec", "NotPermitted", "OutOfMemory", "Preempted", "StageFailure",
-    "UnstableTraining", "explain_os_error", "is_allocation_failure",
+    "UnstableTraining", "explain_error",
 ]  # fmt: skip
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+NO_SPACE = ("os error 28", "os error 122", "os error 27", "PytorchStreamWriter failed", "file write failed")
+NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "os error 12)")
 REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
@@ -83,8 +85,22 @@ class Preempted(BaseException):
     """SIGTERM: stop, keep what allows resuming, exit 75. Like KeyboardInterrupt, it passes every `except Exception`."""
 
 
-def explain_os_error(error: OSError) -> StageFailure:
-    """The failure that an error of the operating system stands for."""
+def explain_error(error: Exception) -> StageFailure | None:
+    """The failure that an error of the machine stands for, whichever library found it; None for any other error.
+
+    Not only OSError: torch and safetensors tell a full disk and a failed allocation in words of their own.
+    """
+    if isinstance(error, OSError) and error.errno is not None:
+        return _explain_os_error(error)
+    words = str(error)
+    if isinstance(error, MemoryError) or any(found in words for found in NO_MEMORY):
+        return OutOfMemory("memory ran out during the stage; lower batchSize or maxLength, or raise compute.memory")
+    if any(found in words for found in NO_SPACE):
+        return _explain_os_error(OSError(errno.ENOSPC, "a file could not be written whole"))
+    return None
+
+
+def _explain_os_error(error: OSError) -> StageFailure:
     place = str(error.filename) if error.filename else "working folder"
     what = error.strerror or type(error).__name__
     if error.errno in FULL:
@@ -92,12 +108,3 @@ def explain_os_error(error: OSError) -> StageFailure:
     if error.errno in REFUSED:
         return NotPermitted(f"{place}: access refused ({what}); check the owner and mode of the folder")
     return BadConfiguration(f"{place}: {what}; check that the folder exists and its disk is healthy")
-
-
-def is_allocation_failure(error: BaseException) -> bool:
-    """Whether an exception says that memory ran out: Python's own, or torch's (which is a RuntimeError on a CPU)."""
-    if isinstance(error, MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(
-        words in str(error) for words in ("can't allocate memory", "not enough memory", "out of memory")
-    )

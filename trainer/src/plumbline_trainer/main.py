@@ -21,14 +21,7 @@ from plumbline_api.names import ExitCode
 from plumbline_api.report import Summary
 from plumbline_api.runfile import RunFile
 from plumbline_store import StoreError
-from plumbline_trainer.failures import (
-    BadSpec,
-    OutOfMemory,
-    Preempted,
-    StageFailure,
-    explain_os_error,
-    is_allocation_failure,
-)
+from plumbline_trainer.failures import BadSpec, Preempted, StageFailure, explain_error
 from plumbline_trainer.outcome import describe_failure, describe_preemption, write_summary
 from plumbline_trainer.progress import ProgressLog
 from plumbline_trainer.settings import Settings, library_environment, read_settings
@@ -115,15 +108,13 @@ def read_run_file(path: Path) -> RunFile:
 
 def explain(error: Exception) -> StageFailure:
     """The failure that an exception of a library stands for. Its text stays out: it may quote data."""
-    if isinstance(error, OSError) and error.errno is not None:
-        return explain_os_error(error)
-    if is_allocation_failure(error):
-        return OutOfMemory(
-            "memory ran out during the stage; lower batchSize or maxLength, or raise compute.memory",
-        )
-    for line in traceback.format_tb(error.__traceback__):
-        log.error("%s", line.rstrip())
-    last = traceback.extract_tb(error.__traceback__)[-1]
+    known = explain_error(error)
+    if known is not None:
+        return known
+    places = traceback.extract_tb(error.__traceback__)
+    for place in places:
+        log.error("%s:%s in %s", place.filename, place.lineno, place.name)
+    last = places[-1]
     return StageFailure(
         f"{type(error).__name__} in {Path(last.filename).name}:{last.lineno}; "
         "the log has the places it came through; report it with the RunFile"

@@ -137,13 +137,13 @@ class StepWatch(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
         """Stop between two steps; the last step needs no checkpoint, because the model follows."""
+        self._orders.progress.step(state.global_step, state.max_steps)
         last = state.global_step >= state.max_steps
         if last:
             control.should_save = False
         elif self._orders.stop.requested:
             control.should_save = True
             control.should_training_stop = True
-        self._orders.progress.step(state.global_step, state.max_steps)
         return control
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
