@@ -6,7 +6,7 @@ ships with this package; those of other packages are read from where these are i
 
 from collections.abc import Callable, Mapping
 
-from plumbline_evaluator.corpora.packages import load_advbench, load_harmbench
+from plumbline_evaluator.corpora.packages import is_held_out, load_advbench, load_harmbench, training_prompts
 from plumbline_evaluator.corpora.seeds import Corpus, CorpusError, Seed, SeedPair, Split, fingerprint
 from plumbline_evaluator.corpora.task_assistant import TaskAssistant, load_domain
 
@@ -18,7 +18,9 @@ __all__ = [
     "SeedPair",
     "Split",
     "fingerprint",
+    "is_held_out",
     "load_corpus",
+    "training_prompts",
 ]
 
 

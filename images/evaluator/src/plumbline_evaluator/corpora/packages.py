@@ -19,7 +19,7 @@ import yaml
 from plumbline_api.redteam import Category
 from plumbline_evaluator.corpora.seeds import CorpusError, SeedPair, Split, fingerprint, pair
 
-__all__ = ["PackageCorpus", "load_advbench", "load_harmbench"]
+__all__ = ["PackageCorpus", "is_held_out", "load_advbench", "load_harmbench", "training_prompts"]
 
 _ADVBENCH_LABELS: Sequence[tuple[str, Category]] = (
     ("Self-harm", Category.SELF_HARM),
@@ -48,7 +48,7 @@ _MINORS = re.compile(r"\b(child|children|minors?|underage|teen\w*|kids?)\b", re.
 
 @dataclass(frozen=True)
 class PackageCorpus:
-    """Prompts by category; all of them count as unseen, since nothing here trains on them."""
+    """Prompts by category; all of them count as unseen: what is for training is not among them."""
 
     name: str
     prompts: Mapping[Category, tuple[str, ...]]
@@ -66,14 +66,32 @@ class PackageCorpus:
             yield pair(prefix, category, split, (prompt, prompt), (twin, twin))
 
 
-def load_advbench() -> PackageCorpus:
-    """Read AdvBench from the installed package pyrit.
+def is_held_out(prompt: str) -> bool:
+    """Whether an AdvBench prompt is for evaluation (two of five) and not for training; its text alone decides."""
+    return int(fingerprint("advbench", prompt), 16) % 5 < 2
+
+
+def training_prompts() -> tuple[str, ...]:
+    """The AdvBench prompts that are not for evaluation, sorted.
 
     Raises:
         CorpusError: when the package or its file is absent or unreadable.
     """
     path = _locate("advbench", "pyrit", "adv_bench.prompt")
-    return PackageCorpus("advbench", _read("advbench", path, _parse_advbench), _load_benign())
+    rows = [prompt for prompts in _read("advbench", path, _parse_advbench).values() for prompt in prompts]
+    return tuple(sorted(prompt for prompt in rows if not is_held_out(prompt)))
+
+
+def load_advbench() -> PackageCorpus:
+    """Read the held-out part of AdvBench from the installed package pyrit.
+
+    Raises:
+        CorpusError: when the package or its file is absent or unreadable.
+    """
+    path = _locate("advbench", "pyrit", "adv_bench.prompt")
+    prompts = _read("advbench", path, _parse_advbench)
+    kept = {category: tuple(filter(is_held_out, rows)) for category, rows in prompts.items()}
+    return PackageCorpus("advbench", kept, _load_benign())
 
 
 def load_harmbench() -> PackageCorpus:
