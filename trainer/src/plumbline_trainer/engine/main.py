@@ -21,7 +21,7 @@ from plumbline_store import StoreError, open_store
 from plumbline_trainer.engine.scheduler import Scheduler
 from plumbline_trainer.engine.server import Ready, Service, make_app
 from plumbline_trainer.engine.settings import Settings, SettingsError, read_settings
-from plumbline_trainer.failures import StageFailure, explain_os_error
+from plumbline_trainer.failures import StageFailure, explain_error
 
 __all__ = ["main"]
 
@@ -58,8 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (StoreError, StageFailure) as error:
         _end(error.exit_code, error)
     except OSError as error:
-        failure = explain_os_error(error)
-        _end(failure.exit_code, failure)
+        failure = explain_error(error) or error
+        _end(getattr(failure, "exit_code", ExitCode.BAD_CONFIG), failure)
 
 
 def _end(code: int, error: Exception) -> None:
