@@ -66,12 +66,16 @@ class _Described(GenerateJsonSchema):
         return found
 
     def enum_schema(self, schema: core_schema.EnumSchema) -> JsonSchemaValue:
-        found = super().enum_schema(schema)
-        kind: type[Enum] = schema["cls"]
-        docs = attribute_docs(kind)
-        lines = [f"- {member.value}: {docs[member.name]}" for member in kind if member.name in docs]
-        if lines:
-            found["description"] = "\n".join([found.get("description", kind.__name__), "", *lines])
+        self._kinds[schema["cls"].__name__] = schema["cls"]
+        return super().enum_schema(schema)
+
+    def generate(self, schema: core_schema.CoreSchema, mode: JsonSchemaMode = "validation") -> JsonSchemaValue:
+        self._kinds: dict[str, type[Enum]] = {}
+        found = super().generate(schema, mode)
+        for name, kind in self._kinds.items():
+            docs = attribute_docs(kind)
+            lines = [f"- {member.value}: {docs[member.name]}" for member in kind if member.name in docs]
+            found["$defs"][name]["description"] = "\n".join([str(kind.__doc__), "", *lines])
         return found
 
 
