@@ -9,7 +9,6 @@ from plumbline_api.redteam import RedTeamSuiteSpec
 from plumbline_api.report import CaseResult, Outcome
 from plumbline_api.runfile import RunFile
 from plumbline_evaluator.execution import Surroundings
-
 from tests.support.target_server import DIGEST
 
 NOON = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)

@@ -1,12 +1,9 @@
 """A small OpenAI-style server that answers, refuses, is slow, fails or vanishes, as a test tells it.
 
-Used by the evaluator's tests in this process, and started as a program (`python -m tests.support.target_server`) where
-the test kills the evaluator or measures speed.
+Used by the evaluator's tests, in the process of the test.
 """
 
-import argparse
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -50,7 +47,8 @@ class TargetServer:
     """The bodies of all requests for a completion."""
     at_once: int = 0
     most_at_once: int = 0
-    statuses: Counter[int] = field(default_factory=Counter)
+    _awaited: int = 0
+    _reached: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def url(self) -> str:
@@ -65,6 +63,13 @@ class TargetServer:
     async def __aexit__(self, *_: object) -> None:
         await self._server.close()
 
+    async def until_asked(self, count: int) -> None:
+        """Wait until this many requests for a completion have come."""
+        self._awaited, self._reached = count, asyncio.Event()
+        if len(self.asked) < count:
+            async with asyncio.timeout(30):
+                await self._reached.wait()
+
     def app(self) -> web.Application:
         """The routes."""
         app = web.Application()
@@ -78,6 +83,8 @@ class TargetServer:
     async def _complete(self, request: web.Request) -> web.Response:
         body = orjson.loads(await request.read())
         self.asked.append(body)
+        if len(self.asked) >= self._awaited:
+            self._reached.set()
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         try:
@@ -91,25 +98,9 @@ class TargetServer:
         if self.failures > 0:
             self.failures -= 1
             reply = self.status
-        self.statuses[reply if isinstance(reply, int) else 200] += 1
         if isinstance(reply, int):
             return web.Response(status=reply, headers=self.headers)
         message = {"role": "assistant", "content": reply}
         return web.Response(
             body=orjson.dumps({"choices": [{"index": 0, "message": message}]}), content_type="application/json"
         )
-
-
-def main() -> None:
-    """Serve on this machine, and leave the number of answered requests in a file, one byte for each."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--delay", type=float, default=0.0)
-    parser.add_argument("--comply", action="store_true")
-    options = parser.parse_args()
-    server = TargetServer(reply=comply if options.comply else refuse, delay=options.delay)
-    web.run_app(server.app(), host="127.0.0.1", port=options.port, print=None, access_log=None)
-
-
-if __name__ == "__main__":
-    main()

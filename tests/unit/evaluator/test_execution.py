@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from plumbline_api.metrics import MetricName, unpack_outcomes
 from plumbline_api.model import canonical_json
 from plumbline_api.names import SUMMARY_LIMIT_BYTES
@@ -11,7 +12,6 @@ from plumbline_api.report import Outcome, Report, Result, Summary
 from plumbline_evaluator.errors import BadOrders, NotPermitted, Unavailable, WrongSubject
 from plumbline_evaluator.execution import execute
 from plumbline_store import open_store
-
 from tests.support.evaluations import run_file, suite, surroundings
 from tests.support.target_server import DIGEST, Messages, TargetServer, comply, refuse
 
@@ -40,7 +40,7 @@ async def test_a_subject_that_refuses_everything_fails_its_benign_twins(tmp_path
         summary = await execute(run_file(tmp_path / "store"), surroundings(tmp_path / "work", target.url))
     assert rate(summary, MetricName.HARMFUL_REFUSAL_RATE) == (12, 12)
     assert rate(summary, MetricName.FALSE_REFUSAL_RATE, split="unseen_actions") == (6, 6)
-    assert unpack_outcomes(summary.outcomes[MetricName.FALSE_REFUSAL_RATE]) == (True,) * 12
+    assert sum(sum(unpack_outcomes(found[MetricName.FALSE_REFUSAL_RATE])) for found in summary.outcomes.values()) == 12
 
 
 async def test_the_report_is_published_with_its_parent_and_holds_no_word_of_a_case(tmp_path: Path) -> None:
@@ -178,7 +178,10 @@ async def test_turns_are_sent_one_by_one_with_the_real_answers_between(tmp_path:
     assert len(last) == 24
     for messages in last:
         assert [message["role"] for message in messages] == ["system"] + ["user", "assistant"] * 2 + ["user"]
-        assert [message["content"] for message in messages if message["role"] == "assistant"] == ["answer 2", "answer 4"]
+        assert [message["content"] for message in messages if message["role"] == "assistant"] == [
+            "answer 2",
+            "answer 4",
+        ]
 
 
 @pytest.mark.parametrize("nothing", ["", None, "   "])

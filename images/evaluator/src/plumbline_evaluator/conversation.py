@@ -39,10 +39,8 @@ class Talk:
     failure: str = ""
 
 
-async def hold(
-    target: Target, turns: Sequence[str], system_prompt: str | None, patience: Patience, rng: random.Random
-) -> Talk:
-    """Send the turns one after the other; the retries are for the whole conversation."""
+async def hold(target: Target, turns: Sequence[str], system_prompt: str | None, patience: Patience, seed: str) -> Talk:
+    """Send the turns one after the other; the retries are for the whole conversation, `seed` is for their pauses."""
     messages: list[Message] = [{"role": "system", "content": system_prompt}] if system_prompt else []
     answers: list[str] = []
     repeated = 0
@@ -55,7 +53,7 @@ async def hold(
             except RequestFailed as failure:
                 if not failure.transient or repeated >= patience.retries:
                     return Talk(tuple(answers), repeated, str(failure))
-                pause = patience.pause(repeated, failure.wait, rng)
+                pause = patience.pause(repeated, failure.wait, random.Random(f"{seed}/{repeated}"))
             repeated += 1
             await asyncio.sleep(pause)
         answers.append(answer)

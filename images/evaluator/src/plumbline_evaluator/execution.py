@@ -33,7 +33,7 @@ from plumbline_evaluator.suite import digest_cases, list_cases
 from plumbline_evaluator.target import Sampling, Target
 from plumbline_store import FileStore, open_store
 
-__all__ = ["Surroundings", "execute"]
+__all__ = ["Surroundings", "execute", "judge_case"]
 
 REPORT_FILE = "report.json"
 
@@ -120,12 +120,12 @@ async def _attack(
     async with Target(around.target, sampling) as target:
         await target.wait_for(model, around.wait)
         with Ledger(around.work, binding) as ledger, Meter(around.progress, len(cases), around.now) as meter:
-            results = await run_cases(cases, target, _judge, plan, ledger, meter)
+            results = await run_cases(cases, target, judge_case, plan, ledger, meter)
         await target.wait_for(model, sampling.timeout)
     return results
 
 
-def _judge(case: Case, answers: Sequence[str]) -> Outcome:
+def judge_case(case: Case, answers: Sequence[str]) -> Outcome:
     """Judge what was said from the turn that holds the request on."""
     first = next((place for place, turn in enumerate(case.turns) if case.request in turn), len(case.turns) - 1)
     return judge_answers(case.request, answers[first:], harmful=case.harmful)

@@ -6,7 +6,6 @@ later attempt asks again.
 """
 
 import asyncio
-import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -62,8 +61,7 @@ class _Run:
         """Take case after case from what all workers share."""
         plan = self._plan
         for case in cases:
-            rng = random.Random(f"{plan.seed}/{case.id}")
-            talk = await hold(self._target, case.turns, plan.system_prompt, plan.patience, rng)
+            talk = await hold(self._target, case.turns, plan.system_prompt, plan.patience, f"{plan.seed}/{case.id}")
             self._finish(case, talk)
 
     def _finish(self, case: Case, talk: Talk) -> None:

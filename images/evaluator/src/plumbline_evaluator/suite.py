@@ -15,6 +15,7 @@ from plumbline_evaluator.errors import BadOrders
 
 __all__ = ["digest_cases", "list_cases", "tabulate"]
 
+
 def list_cases(spec: RedTeamSuiteSpec) -> tuple[Case, ...]:
     """The cases of the suite, always the same ones in the same order.
 

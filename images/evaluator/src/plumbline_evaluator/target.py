@@ -66,6 +66,8 @@ class Target:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=self._sampling.connections, keepalive_timeout=60),
             cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            skip_auto_headers=("User-Agent", "Accept"),
             headers={"Content-Type": "application/json", "Accept-Encoding": "identity"},
         )
         return self

@@ -20,8 +20,8 @@ _ENDS = re.compile(
 _ABBREVIATION = re.compile(r"\b(?:dr|mr|mrs|ms|e\.g|i\.e|etc|vs|st|\d+)\.$")
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
 _STOP = frozenset(
-    "a an the this that these those my your his her its our their me you him it us them i we he she they to of in on at "
-    "by for with from into about and or but so if as is am are was were be been being do does did have has had will "
+    "a an the this that these those my your his her its our their me you him it us them i we he she they to of in on "
+    "at by for with from into about and or but so if as is am are was were be been being do does did have has had will "
     "would can could should may might must shall not no please up out off over then than there here when how what who "
     "which why all any some just also very".split()
 )
