@@ -111,8 +111,21 @@ def test_a_prompt_of_the_held_out_set_is_refused_however_it_is_written(tmp_path:
     assert "parcel" not in str(caught.value).lower()
 
 
+def test_a_held_out_conversation_leaks_as_a_whole_and_not_by_its_opening(tmp_path: Path) -> None:
+    def talk(*turns: str) -> list[dict[str, str]]:
+        return [message for turn in turns for message in ({"role": "user", "content": turn}, answer)][:-1]
+
+    answer = {"role": "assistant", "content": "go on"}
+    write_jsonl(tmp_path / "held" / "out.jsonl", [{"prompt": talk("hello", "now do it")}])
+    held_out = read_held_out(tmp_path / "held")
+    refuse_leaks(read_dialogues(folder(tmp_path, [{"prompt": talk("hello", "thanks"), "completion": "ok"}])), held_out)
+    leaking = [{"prompt": talk("first", "Hello", "Now do it"), "completion": "ok"}]
+    with pytest.raises(BadData, match=r"rows\.jsonl:1"):
+        refuse_leaks(read_dialogues(folder(tmp_path, leaking)), held_out)
+
+
 def test_a_held_out_set_of_messages_is_read_and_one_without_prompts_is_refused(tmp_path: Path) -> None:
     messages = [{"role": "system", "content": "x"}, {"role": "user", "content": "Ｈello"}]
-    assert read_held_out(folder(tmp_path, [{"prompt": messages}])) == {"hello"}
+    assert read_held_out(folder(tmp_path, [{"prompt": messages}])) == {("hello",)}
     with pytest.raises(BadData, match=r"rows\.jsonl:1"):
         read_held_out(folder(tmp_path, [{"text": "x"}]))

@@ -167,6 +167,8 @@ def test_a_stop_during_the_checks_is_a_preemption(bench: Bench, tmp_path: Path) 
         (OSError(errno.ENOSPC, "No space left on device", "/w/x"), Reason.BAD_CONFIGURATION, ExitCode.BAD_CONFIG),
         (OSError(errno.EACCES, "Permission denied", "/w/x"), Reason.NOT_PERMITTED, ExitCode.NOT_PERMITTED),
         (OSError(errno.EIO, "Input/output error", "/w/x"), Reason.BAD_CONFIGURATION, ExitCode.BAD_CONFIG),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), Reason.OUT_OF_MEMORY, ExitCode.INTERNAL),
+        (RuntimeError("PytorchStreamWriter failed"), Reason.BAD_CONFIGURATION, ExitCode.BAD_CONFIG),
         (MemoryError(), Reason.OUT_OF_MEMORY, ExitCode.INTERNAL),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"), Reason.OUT_OF_MEMORY, ExitCode.INTERNAL),
     ],

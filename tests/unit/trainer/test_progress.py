@@ -89,3 +89,9 @@ def test_a_resumed_stage_counts_its_time_from_where_it_resumed(tmp_path: Path, c
 def test_nothing_is_written_where_nobody_looks(tmp_path: Path, clock: Clock) -> None:
     ProgressLog(None, clock).step(1, 2)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_display_that_cannot_be_written_to_does_not_stop_training(tmp_path: Path, clock: Clock) -> None:
+    log = ProgressLog(tmp_path / "absent" / "p", clock)
+    log.phase("checking data")
+    log.step(1, 2)

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from plumbline_trainer.failures import BadData
-from plumbline_trainer.rows import Dialogue, Pair, Place, Problem, RowProblem, parse_dialogue, parse_pair
+from plumbline_trainer.rows import Dialogue, Message, Pair, Place, Problem, RowProblem, parse_dialogue, parse_pair
 
-__all__ = ["DataSet", "name_places", "read_dialogues", "read_held_out", "read_pairs", "refuse_leaks"]
+__all__ = ["DataSet", "Turns", "name_places", "read_dialogues", "read_held_out", "read_pairs", "refuse_leaks"]
 
 Row = TypeVar("Row", Dialogue, Pair)
+Turns = tuple[str, ...]
 PLACES_SHOWN = 5
 REFUSAL_OPENINGS = (
     "i can't", "i cannot", "i can not", "i won't", "i will not", "i'm sorry", "i am sorry", "sorry,", "i'm unable",
@@ -47,30 +48,35 @@ def read_pairs(folder: Path) -> DataSet[Pair]:
     return data
 
 
-def read_held_out(folder: Path) -> frozenset[str]:
-    """The normalised prompts that no training row may contain: {prompt} as text or messages, one per line."""
-    prompts: set[str] = set()
+def read_held_out(folder: Path) -> frozenset[Turns]:
+    """The user turns of the prompts that no training row may contain: {prompt} as text or messages, one per line."""
+    found: set[Turns] = set()
     for place, row in _objects(folder):
         prompt = row.get("prompt")
         texts = [prompt] if isinstance(prompt, str) else [part.get("content") for part in prompt or [] if _user(part)]
         if not texts or not all(isinstance(text, str) for text in texts):
             raise BadData(f'held-out prompts {place}: no "prompt"; write {{"prompt": "..."}} on each line')
-        prompts.update(_normalise(str(text)) for text in texts)
-    return frozenset(prompts)
+        found.add(tuple(_normalise(str(text)) for text in texts))
+    return frozenset(found)
 
 
-def refuse_leaks(data: DataSet[Row], held_out: frozenset[str]) -> None:
-    """Refuse rows whose prompt is also an evaluation's: what was trained on proves nothing when it is tested."""
-    leaks = [
-        place
-        for place, row in zip(data.places, data.rows, strict=True)
-        if any(_normalise(message.content) in held_out for message in row.prompt if message.role == "user")
-    ]
+def refuse_leaks(data: DataSet[Row], held_out: frozenset[Turns]) -> None:
+    """Refuse rows whose prompt holds an evaluation's: what was trained on proves nothing when it is tested."""
+    rows = zip(data.places, data.rows, strict=True)
+    leaks = [place for place, row in rows if not held_out.isdisjoint(_runs_of_turns(row.prompt))]
     if leaks:
         raise BadData(
             f"data set {name_places(leaks)}: prompts of the held-out evaluation set; "
             "remove the rows, or the result of the evaluation means nothing"
         )
+
+
+def _runs_of_turns(prompt: Sequence[Message]) -> Iterator[Turns]:
+    """Every run of successive user turns: a single-turn prompt leaks wherever it stands, a conversation as a whole."""
+    turns = tuple(_normalise(message.content) for message in prompt if message.role == "user")
+    for start in range(len(turns)):
+        for end in range(start + 1, len(turns) + 1):
+            yield turns[start:end]
 
 
 def name_places(places: Sequence[Place]) -> str:

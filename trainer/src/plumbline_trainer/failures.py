@@ -26,7 +26,10 @@ __all__ = [
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 NO_SPACE = ("os error 28", "os error 122", "os error 27", "PytorchStreamWriter failed", "file write failed")
-NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "os error 12)")
+NO_MEMORY = (
+    "can't allocate memory", "Cannot allocate memory", "not enough memory", "out of memory", "os error 12)",
+    "failed to map segment",
+)  # fmt: skip
 REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
@@ -90,11 +93,11 @@ def explain_error(error: Exception) -> StageFailure | None:
 
     Not only OSError: torch and safetensors tell a full disk and a failed allocation in words of their own.
     """
-    if isinstance(error, OSError) and error.errno is not None:
-        return _explain_os_error(error)
     words = str(error)
     if isinstance(error, MemoryError) or any(found in words for found in NO_MEMORY):
         return OutOfMemory("memory ran out during the stage; lower batchSize or maxLength, or raise compute.memory")
+    if isinstance(error, OSError) and error.errno is not None:
+        return _explain_os_error(error)
     if any(found in words for found in NO_SPACE):
         return _explain_os_error(OSError(errno.ENOSPC, "a file could not be written whole"))
     return None

@@ -7,6 +7,7 @@ the Summary, whose reason and the exit code say the same.
 import argparse
 import logging
 import os
+import shutil
 import sys
 import traceback
 import warnings
@@ -74,22 +75,24 @@ def attempt(file: Path, work: Path, settings: Settings, stop: StopSwitch) -> tup
         orders = read_run_file(file)
         key = orders.cache_key
         os.environ.update(library_environment(orders.threads, work.absolute()))
-        (work / "tmp").mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(work / "tmp", ignore_errors=True)  # what a killed attempt left
+        (work / "tmp").mkdir(parents=True)
         progress = ProgressLog(settings.progress, _now)
         return run_stage(Stage(orders, work.absolute(), progress, stop, _now)), ExitCode.OK
     except Preempted:
-        return describe_preemption("told to stop; the next attempt resumes from the last checkpoint", key), (
-            ExitCode.PREEMPTED
-        )
+        return _preempted(key)
     except (StageFailure, StoreError) as failure:
         return describe_failure(failure, key), failure.exit_code
     except Exception as error:  # noqa: BLE001  # the outermost loop: whatever it is becomes a summary and a code
         if stop.requested:  # a library caught the stop and raised something of its own
-            return describe_preemption("told to stop; the next attempt resumes from the last checkpoint", key), (
-                ExitCode.PREEMPTED
-            )
+            return _preempted(key)
         failed = explain(error)
         return describe_failure(failed, key), failed.exit_code
+
+
+def _preempted(key: str | None) -> tuple[Summary, int]:
+    message = "told to stop; run it again to go on from the last checkpoint"
+    return describe_preemption(message, key), ExitCode.PREEMPTED
 
 
 def read_run_file(path: Path) -> RunFile:

@@ -11,7 +11,7 @@ from typing import TypeVar
 from plumbline_api.alignment import DpoOptions, LossOn, SftOptions
 from plumbline_api.runfile import Input, RunFile
 from plumbline_store import StoreError, open_store
-from plumbline_trainer.data import DataSet, read_dialogues, read_held_out, read_pairs, refuse_leaks
+from plumbline_trainer.data import DataSet, Turns, read_dialogues, read_held_out, read_pairs, refuse_leaks
 from plumbline_trainer.failures import BadSpec
 from plumbline_trainer.modelfolder import ModelFolder, check_model
 from plumbline_trainer.progress import ProgressLog
@@ -60,7 +60,7 @@ def prepare(run: RunFile, work: Path, progress: ProgressLog) -> Prepared:
     model = check_model(_fetch(run.inputs["model"], work / "inputs" / "model"))
     folder = _fetch(run.inputs["dataset"], work / "inputs" / "dataset")
     held_out = run.inputs.get(HELD_OUT)
-    secret = read_held_out(_fetch(held_out, work / "inputs" / "held-out")) if held_out else frozenset[str]()
+    secret = read_held_out(_fetch(held_out, work / "inputs" / "held-out")) if held_out else frozenset[Turns]()
     licence = open_store(run.inputs["model"].uri).manifest(run.inputs["model"].digest).licence
     progress.phase("checking data")
     if isinstance(options, SftOptions):
@@ -73,7 +73,7 @@ def prepare(run: RunFile, work: Path, progress: ProgressLog) -> Prepared:
 
 
 def _check(
-    data: DataSet[Row], secret: frozenset[str], model: ModelFolder, max_length: int
+    data: DataSet[Row], secret: frozenset[Turns], model: ModelFolder, max_length: int
 ) -> tuple[tuple[Row, ...], dict[str, int]]:
     refuse_leaks(data, secret)
     tokenizer = load_tokenizer(model)

@@ -3,6 +3,7 @@
 Written by `stage` and by the training loop's callback; read by the progress display. About four lines a second at most.
 """
 
+import logging
 import math
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -12,6 +13,8 @@ from typing import Final
 from plumbline_api.progress import Metric, Progress
 
 __all__ = ["SHOWN", "ProgressLog"]
+
+log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN: Final = 0.25
 SHOWN: Final = (
@@ -67,5 +70,9 @@ class ProgressLog:
             metrics=metrics,
             last_updated_time=now,
         )
-        with self._path.open("a", encoding="utf-8") as out:
-            out.write(line.model_dump_json(by_alias=True, exclude_none=True) + "\n")
+        try:
+            with self._path.open("a", encoding="utf-8") as out:
+                out.write(line.model_dump_json(by_alias=True, exclude_none=True) + "\n")
+        except OSError as error:
+            log.warning("%s: progress is not told any more (%s)", self._path, error.strerror)
+            self._path = None  # nobody can look, and training is worth more than its display
