@@ -23,6 +23,7 @@ from tests.support.programs import program, starts
 
 __all__ = [
     "OWNER",
+    "TINY",
     "Place",
     "exists",
     "job_child",

@@ -7,6 +7,7 @@ descriptor, so no crash can leave an attempt that runs and looks dead, or the ot
 import asyncio
 import fcntl
 import os
+import shutil
 import signal
 import sys
 import time
@@ -105,8 +106,9 @@ class Attempt:
         try:
             with (self.folder / "pod.log").open("ab") as log:
                 self._process = await asyncio.create_subprocess_exec(
-                    *(sys.executable, "-m", "plumbline_operator.local.pod"),
+                    *(sys.executable, "-P", "-m", "plumbline_operator.local.pod"),
                     *(str(self.folder), str(lock), str(os.getpid())),
+                    cwd=self.folder,
                     stdin=DEVNULL,
                     stdout=log,
                     stderr=STDOUT,
@@ -154,9 +156,12 @@ def attempts_in(folder: Path) -> list[Attempt]:
     return sorted((Attempt(path) for path in folder.iterdir() if path.name.isdigit()), key=lambda made: made.number)
 
 
-def next_attempt(folder: Path) -> Attempt:
-    """A new attempt, with its folder."""
+def next_attempt(folder: Path, *, keep: int | None = None) -> Attempt:
+    """A new attempt, with its folder; of the earlier ones, `keep` are kept (None: all)."""
     made = attempts_in(folder)
+    for old in made[:-keep] if keep else ():
+        with in_plain_words(old.folder):
+            shutil.rmtree(old.folder)
     path = folder / str(made[-1].number + 1 if made else 1)
     with in_plain_words(path):
         path.mkdir(parents=True, mode=0o700)

@@ -56,8 +56,9 @@ class Controller:
         """Reconcile until every object is settled, or nothing is left that could change one."""
         self._cluster.workload.resume(scope)
         while True:
-            snapshot = await self._reconcile_all(scope, on_change)
-            if self._stopping.is_set() or snapshot.settled or not self._may_change():
+            changed = await self._reconcile_all(scope, on_change)
+            snapshot = self._snapshot(scope)
+            if self._stopping.is_set() or not (changed or self._may_change(snapshot)):
                 return snapshot
             await self._wait(poll)
 
@@ -78,16 +79,20 @@ class Controller:
         await execute(key, observed, decision, self._cluster)
         return bool(decision.apply or decision.delete or decision.status != observed.status)
 
-    async def _reconcile_all(self, scope: frozenset[Key], on_change: Callable[[Snapshot], None]) -> Snapshot:
-        """Go round until a whole round changed nothing: objects wait for each other."""
+    async def _reconcile_all(self, scope: frozenset[Key], on_change: Callable[[Snapshot], None]) -> bool:
+        """Go round until a whole round changed nothing, because objects wait for each other; whether one still did.
+
+        A chain of objects is never longer than their number; what changes after so many rounds is progress.
+        """
         changed = True
-        while changed and not self._stopping.is_set():
+        for _ in range(len(scope) + 1):
+            if not changed or self._stopping.is_set():
+                break
             self._changed.clear()
-            turns = [await self.reconcile(key) for key in sorted(scope)]
-            changed = any(turns)
+            changed = any([await self.reconcile(key) for key in sorted(scope)])
             self._cluster.workload.raise_failure()
             on_change(self._snapshot(scope))
-        return self._snapshot(scope)
+        return changed
 
     def _snapshot(self, scope: frozenset[Key]) -> Snapshot:
         records, views = self._cluster.records, {}
@@ -98,8 +103,10 @@ class Controller:
                 views[key] = View(thing, records.status(key), tuple(jobs))
         return Snapshot(views)
 
-    def _may_change(self) -> bool:
-        return self._changed.is_set() or self._cluster.workload.busy
+    def _may_change(self, snapshot: Snapshot) -> bool:
+        """Whether waiting makes sense; an object that waits for what nobody does is at rest, too."""
+        workload = self._cluster.workload
+        return not snapshot.settled and (self._changed.is_set() or workload.busy)
 
     async def _wait(self, poll: float) -> None:
         try:

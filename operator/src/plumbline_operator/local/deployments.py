@@ -29,7 +29,7 @@ from plumbline_operator.observed import DeploymentState, Problem
 
 __all__ = ["Deployment", "read_deployments"]
 
-MOST_STARTS_KEPT = 5
+STARTS_KEPT = 5
 STARTS_BEFORE_PROBLEM = 3
 HOPELESS = frozenset({ExitCode.BAD_SPEC, ExitCode.BAD_DATA, ExitCode.NOT_PERMITTED, ExitCode.BAD_CONFIG})
 
@@ -142,7 +142,7 @@ class Deployment:
         self, container: Served, settings: LocalSettings, texts: Texts, changed: Callable[[], None]
     ) -> PodResult | None:
         """One life of a container; None where it cannot be started at all."""
-        attempt = next_attempt(self.folder / container.name)
+        attempt = next_attempt(self.folder / container.name, keep=STARTS_KEPT)
         pod = self.record.pod
         try:
             work = self.folder / "work"

@@ -53,8 +53,8 @@ class Workload:
 
     @property
     def busy(self) -> bool:
-        """Whether a Job has not ended that somebody sees through."""
-        return any(not task.done() for folder, task in self._tasks.items() if folder in self._jobs)
+        """Whether something goes on by itself: a Job that has not ended, or a Deployment that is kept up."""
+        return any(not task.done() for task in self._tasks.values())
 
     def raise_failure(self) -> None:
         """Raise what ended the task of a child, where something did: the disk is full, for example."""
