@@ -142,6 +142,7 @@ def _summarise(
         result=Result.SUCCEEDED,
         message=message,
         cache_key=run.cache_key,
+        subject=run.inputs["model"].digest,
         cases=digest_cases(cases),
         rows=measure(results),
         outcomes=pack(results),

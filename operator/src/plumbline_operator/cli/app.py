@@ -173,4 +173,6 @@ def version() -> int:
 
 
 def _console() -> Console:
-    return Console(highlight=False, soft_wrap=False)
+    """A console; where nobody's terminal says how wide it is, wide enough for the tables."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=160)

@@ -80,17 +80,18 @@ async def _run(plan: RunPlan, located: Sequence[Located[Object]], environ: Envir
 async def _settle(session: Session, keys: Sequence[Key], console: Console) -> int:
     """Run until rest, showing how it goes; then the tables and the exit code."""
     with Display(console) as display:
-        snapshot = await session.run_until_settled(keys, lambda seen: display.update(_statuses(seen)))
-    statuses = _statuses(snapshot)
+        snapshot = await session.run_until_settled(keys, lambda seen: display.update(_statuses(seen, keys)))
+    statuses = _statuses(snapshot, keys)
     _conclude(statuses, console)
     return exit_code(status for _, status in statuses)
 
 
-def _statuses(snapshot: Snapshot) -> list[tuple[Key, PlumblineStatus]]:
-    """Objects in the order in which work flows through them."""
-    order = list(Kind)
-    keys = sorted(snapshot.views, key=lambda key: (order.index(key.kind), key.namespace, key.name))
-    return [(key, snapshot.views[key].status) for key in keys]
+def _statuses(snapshot: Snapshot, keys: Sequence[Key]) -> list[tuple[Key, PlumblineStatus]]:
+    """By kind in the order in which work flows, then as the manifests have it, then what those name."""
+    kinds = list(Kind)
+    place = {key: number for number, key in enumerate(keys)}
+    ordered = sorted(snapshot.views, key=lambda key: (kinds.index(key.kind), place.get(key, len(place)), key))
+    return [(key, snapshot.views[key].status) for key in ordered]
 
 
 def _conclude(statuses: Sequence[tuple[Key, PlumblineStatus]], console: Console) -> None:
