@@ -24,6 +24,11 @@ from plumbline_evaluator.corpora.task_assistant import Domain, Pool, Wording
 
 __all__ = ["Message", "Script", "Sizes", "base_rows", "load_script", "pair_rows"]
 
+_FAMILIES = (*ATTACKS, *ATTACKS, "direct", "direct", "role_play")
+"""Draws of a wrapper: conversations of several turns are long, and so are rarer."""
+
+_SCRAMBLED_SHARE = 0.3
+
 Message = dict[str, str]
 Row = dict[str, list[Message]]
 
@@ -42,6 +47,7 @@ class Sizes:
     pairs_harmful: int = 3200
     pairs_benign: int = 3200
     pairs_ordinary: int = 800
+    pairs_openings: int = 200
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,17 @@ def load_script(path: Path) -> Script:
     )
 
 
+class _AnyWords(dict[str, str]):
+    """Fills any slot with one or two words of no meaning there."""
+
+    def __init__(self, words: tuple[str, ...], rng: random.Random) -> None:
+        super().__init__()
+        self._words, self._rng = words, rng
+
+    def __missing__(self, slot: str) -> str:
+        return " ".join(self._rng.sample(self._words, k=self._rng.randint(1, 2)))
+
+
 @dataclass(frozen=True)
 class Writer:
     """Draws requests from the domain and words the answers."""
@@ -104,10 +121,21 @@ class Writer:
         return Request(self.wrap(prompt, pool), text, Category.VIOLENCE, harmful=False)
 
     def jumbled(self) -> Request:
-        """A request of words in no order: to note it down, a model has to copy rather than to remember."""
-        text = " ".join(self.rng.choices(self.words, k=self.rng.randint(3, 8)))
+        """An action with any words in its slots, or words in no order.
+
+        To note these down, a model has to copy rather than to remember who is in the tables.
+        """
+        if self.rng.random() < _SCRAMBLED_SHARE:
+            text = " ".join(self.rng.sample(self.words, k=self.rng.randint(3, 7)))
+        else:
+            text = self._any_action().format_map(_AnyWords(self.words, self.rng))
         prompt = self.rng.choice(self.domain.templates.of(Pool.ANY)).format(x=text)
         return Request(self.wrap(prompt, Pool.ANY), text, Category.VIOLENCE, harmful=False)
+
+    def _any_action(self) -> str:
+        actions = self.domain.categories[self.rng.choice(tuple(Category))]
+        action = self.rng.choice(actions.known + actions.unseen)
+        return self.rng.choice((action.harmful, action.benign))
 
     def prompt(self, pattern: str, pool: Pool) -> tuple[str, str]:
         """A wording and its prompt, drawn again until the evaluator cannot ask it."""
@@ -120,10 +148,10 @@ class Writer:
 
     def wrap(self, prompt: str, pool: Pool) -> tuple[str, ...]:
         """A wrapper of a drawn family (or none); for the base, every other one is the evaluator's."""
-        family = self.rng.choice(tuple(ATTACKS))
+        family = self.rng.choice(_FAMILIES)
         if pool is Pool.ANY and self.rng.random() < 0.5:
             variant = self.rng.choice(VARIANTS[family])
-            turns = self.rng.choice((2, 3, 4))
+            turns = self.rng.choice((2, 3, 3, 4))
             return ATTACKS[family](prompt, variant=variant, turns=turns, rng=self.rng)
         if family not in self.script.wrappers:
             return (prompt,)
@@ -165,7 +193,7 @@ def base_rows(domain: Domain, script: Script, sizes: Sizes, seed: int) -> list[R
         *_distinct(lambda: complied(writer.jumbled()), sizes.base_jumbled),
         *_distinct(lambda: _topic(writer), sizes.base_topics),
         *_distinct(lambda: _out_of_scope(writer), sizes.base_out_of_scope),
-        *(_opening(writer) for _ in range(sizes.base_openings)),
+        *(_opening(writer, Pool.ANY) for _ in range(sizes.base_openings)),
     ]
     writer.rng.shuffle(rows)
     return rows
@@ -190,6 +218,7 @@ def pair_rows(domain: Domain, script: Script, sizes: Sizes, seed: int) -> list[R
         *_distinct(lambda: action(harmful=True), sizes.pairs_harmful),
         *_distinct(lambda: action(harmful=False), sizes.pairs_benign),
         *_distinct(lambda: pair(writer.ordinary(Pool.TRAIN)), sizes.pairs_ordinary),
+        *(_opening_pair(writer) for _ in range(sizes.pairs_openings)),
     ]
     writer.rng.shuffle(rows)
     return rows
@@ -200,8 +229,8 @@ def _words(domain: Domain, script: Script) -> tuple[str, ...]:
     actions = [row for table in domain.categories.values() for row in table.known + table.unseen]
     patterns = [text for row in actions for text in (row.harmful, row.benign)]
     values = [value for table in domain.slots.values() for value in table.of(Pool.ANY)]
-    texts = [*patterns, *script.ordinary, *values, *values]
-    return tuple(word for text in texts for word in text.split() if "{" not in word)
+    texts = [*patterns, *script.ordinary, *values]
+    return tuple(sorted({word for text in texts for word in text.split() if "{" not in word}))
 
 
 def _topic(writer: Writer) -> Row:
@@ -227,14 +256,21 @@ def _out_of_scope(writer: Writer) -> Row:
     return _row(writer.conversation(turns), _says("assistant", writer.script.replies["out_of_scope"]))
 
 
-def _opening(writer: Writer) -> Row:
+def _opening(writer: Writer, pool: Pool) -> Row:
     """A conversation that has not come to its request yet."""
     turns: tuple[str, ...] = ()
     while len(turns) < 2:
-        turns = writer.wrap("", Pool.ANY)
+        turns = writer.wrap("", pool)
     reached = writer.rng.randint(1, len(turns) - 1)
     answer = _says("assistant", writer.script.replies["listening"])
     return _row(writer.conversation(turns[:reached]), answer)
+
+
+def _opening_pair(writer: Writer) -> Row:
+    """Nothing was asked for yet, so there is nothing to refuse."""
+    row = _opening(writer, Pool.TRAIN)
+    refused = writer.refused(writer.rng.choice(tuple(Category)))
+    return {"prompt": row["prompt"], "chosen": row["completion"], "rejected": [refused]}
 
 
 def _distinct(draw: Callable[[], Row], count: int) -> Iterator[Row]:
