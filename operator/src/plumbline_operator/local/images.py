@@ -9,8 +9,9 @@ import platform
 import re
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -63,24 +64,27 @@ def _closure(name: str) -> dict[str, str]:
     waiting = [name]
     while waiting:
         wanted = re.sub(r"[-_.]+", "-", waiting.pop()).lower()
-        found = None if wanted in versions else _find(wanted)
+        found = None if wanted in versions else _installed(wanted)
         if found is not None:
             versions[wanted] = found.version
-            waiting += _requirements(found)
+            waiting += found.needs
     return versions
 
 
-def _requirements(found: Distribution) -> Iterator[str]:
-    for line in found.requires or ():
-        if "extra ==" not in line:
-            yield re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0]
+@dataclass(frozen=True)
+class _Installed:
+    version: str
+    needs: tuple[str, ...]
 
 
-def _find(name: str) -> Distribution | None:
+@cache
+def _installed(name: str) -> _Installed | None:
     try:
-        return distribution(name)
+        metadata = distribution(name).metadata
     except PackageNotFoundError:
         return None
+    lines = [line for line in metadata.get_all("Requires-Dist") or () if "extra ==" not in line]
+    return _Installed(metadata["Version"], tuple(re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0] for line in lines))
 
 
 def _hash(parts: list[bytes]) -> str:
