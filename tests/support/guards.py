@@ -15,6 +15,7 @@ from plumbline_api.guarded import GuardLimits
 from plumbline_api.policyfile import PolicyFile
 from plumbline_api.rules import Direction, Emission, GuardRule
 from plumbline_guard.decisions import DecisionLog
+from plumbline_guard.inspection import Inspector
 from plumbline_guard.policy import Policy
 from plumbline_guard.rules import compile_input, compile_output
 from plumbline_guard.server import Clocks, Guard
@@ -97,7 +98,7 @@ class RunningGuard:
 @asynccontextmanager
 async def running_guard(file: PolicyFile, engine_url: str) -> AsyncIterator[RunningGuard]:
     """A guard on a free port of this machine."""
-    policy = Policy(file, compile_input(file.rules), compile_output(file.rules))
+    policy = Policy(file, Inspector(compile_input(file.rules)), compile_output(file.rules))
     ticks, ids, log = itertools.count(), itertools.count(1), io.StringIO()
     clocks = Clocks(lambda: float(next(ticks)), lambda: 1_767_225_600.0, lambda: f"request-{next(ids)}")
     async with connect(engine_url, file.subject) as engine, aiohttp.ClientSession() as session:

@@ -9,6 +9,7 @@ All text is encoded here, always to valid UTF-8: Hyperscan's behaviour on anythi
 binding keeps no reference to what a stream reports to, so Stream does; and it must not be asked for a stream's size.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,7 +18,7 @@ import hyperscan
 
 __all__ = ["BlockMatcher", "CompileError", "Expression", "PrefixMatcher", "Stream", "StreamMatcher"]
 
-_FLAGS: Final = hyperscan.HS_FLAG_UTF8 | hyperscan.HS_FLAG_CASELESS
+_BEYOND_ASCII: Final = re.compile(r"(?:^|[^\\])(?:\\\\)*\.|\[\^|\\[DSW]|\\x(?:\{|[89a-fA-F])")
 
 
 class CompileError(Exception):
@@ -30,7 +31,7 @@ class CompileError(Exception):
 
 @dataclass(frozen=True)
 class Expression:
-    r"""One regular expression. Case is ignored; \w, \d, \s and \b know ASCII only.
+    r"""One regular expression. \w, \d, \s and \b know ASCII only.
 
     (Hyperscan can give the classes all of Unicode, but then has no \b, and [\w.]{1,64} is too large for it. Folding
     has made ASCII of what looks like it.)
@@ -39,13 +40,16 @@ class Expression:
     owner: int
     """What a match reports."""
     source: str
+    caseless: bool = True
     any_line: bool = False
     """Whether a dot also stands for a line break."""
 
     @property
     def flags(self) -> int:
-        """Hyperscan's flags."""
-        flags = _FLAGS
+        """Hyperscan's flags. Knowing characters beyond ASCII costs compile time; only who can match one pays it."""
+        flags = hyperscan.HS_FLAG_CASELESS if self.caseless else 0
+        if not self.source.isascii() or _BEYOND_ASCII.search(self.source):
+            flags |= hyperscan.HS_FLAG_UTF8
         if self.any_line:
             flags |= hyperscan.HS_FLAG_DOTALL
         return flags
@@ -64,6 +68,13 @@ class BlockMatcher:
         owners: list[int] = []
         self._database.scan(_encoded(text), _note_owner, 0, owners)
         return owners[0] if owners else None
+
+    def every(self, text: str) -> list[int]:
+        """The owners of all matches, each once."""
+        owners: list[int] = []
+        if self._database is not None:
+            self._database.scan(_encoded(text), _note_owner, 0, owners)
+        return sorted(set(owners))
 
 
 class StreamMatcher:
@@ -117,7 +128,7 @@ class PrefixMatcher:
         ends: list[int] = []
         backwards = _encoded(text[::-1])
         self._database.scan(backwards, _note_end, 0, ends)
-        return len(backwards[: max(ends)].decode()) if ends else 0
+        return len(backwards[: max(ends)].decode(errors="replace")) if ends else 0
 
 
 def _note_owner(owner: int, _start: int, _end: int, _flags: int, owners: Any) -> None:

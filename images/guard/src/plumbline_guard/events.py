@@ -3,6 +3,7 @@
 Used by answer.py. Characters of several bytes are safe: only whole lines are looked at.
 """
 
+import re
 from typing import Final
 
 from plumbline_guard.errors import Failed
@@ -11,6 +12,8 @@ __all__ = ["DONE", "EventReader", "written"]
 
 DONE: Final = b"[DONE]"
 _LONGEST_EVENT: Final = 1_048_576
+_ONE_EVENT: Final = re.compile(rb"data: [^\n\r]{1,65536}\n\n")
+"""How nearly all pieces look."""
 
 
 class EventReader:
@@ -22,6 +25,8 @@ class EventReader:
 
     def feed(self, piece: bytes) -> list[bytes]:
         """The data of every event that these bytes complete; raises Failed when one grows too large."""
+        if not self._rest and not self._data and _ONE_EVENT.fullmatch(piece):
+            return [piece[6:-2]]
         *lines, self._rest = (self._rest + piece).split(b"\n")
         events = []
         for line in lines:

@@ -69,5 +69,7 @@ def finish_reason(choice: dict[str, Any]) -> str | None:
 
 def usage_in(body: dict[str, Any]) -> dict[str, int] | None:
     """The token counts."""
+    if not body.get("usage"):
+        return None
     usage = object_in(body, "usage")
     return {name: int(usage[name]) for name in _USAGE if isinstance(usage.get(name), int)} or None

@@ -1,32 +1,33 @@
 """Judging what goes in: every text of a request, as written, folded, and in every reading of decoding.py.
 
-Pure; called by server.py with the rules that rules.py compiled at start.
+Called by server.py; built once, at start, from the rules that rules.py compiled.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
-from plumbline_guard.decoding import readings
+from plumbline_guard.decoding import Decoder
 from plumbline_guard.rules import InputRules
 
-__all__ = ["broken_rule"]
+__all__ = ["Inspector"]
 
 
-def broken_rule(texts: Iterable[str], rules: InputRules) -> str | None:
-    """The id of a rule that one of the texts breaks, or None.
+class Inspector:
+    """Judges the texts of requests."""
 
-    Raises:
-        TooMuchEncodedError: a text cannot be judged.
-    """
-    if not rules.ids:
-        return None
-    for text in texts:
-        for version in _versions(text):
-            rule = rules.broken_by(version)
-            if rule is not None:
-                return rule
-    return None
+    def __init__(self, rules: InputRules) -> None:
+        self._rules = rules
+        self._decoder = Decoder()
 
+    def broken_rule(self, texts: Iterable[str]) -> str | None:
+        """The id of a rule that one of the texts breaks, or None.
 
-def _versions(text: str) -> Iterator[str]:
-    yield text
-    yield from readings(text)
+        Raises:
+            TooMuchEncodedError: a text cannot be judged.
+        """
+        return next(filter(None, map(self._broken_by, texts)), None) if self._rules.ids else None
+
+    def _broken_by(self, text: str) -> str | None:
+        rule = self._rules.broken_by(text)
+        if rule is None:
+            rule = next(filter(None, map(self._rules.broken_by, self._decoder.readings(text))), None)
+        return rule

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from plumbline_api.names import ExitCode
 from plumbline_api.policyfile import PolicyFile
 from plumbline_guard.errors import PolicyError
-from plumbline_guard.rules import InputRules, OutputRules, compile_input, compile_output
+from plumbline_guard.inspection import Inspector
+from plumbline_guard.rules import OutputRules, compile_input, compile_output
 
 __all__ = ["Policy", "read_policy"]
 
@@ -24,7 +25,7 @@ class Policy:
     """A policy ready to be enforced."""
 
     file: PolicyFile
-    input: InputRules
+    input: Inspector
     output: OutputRules
 
     @property
@@ -37,7 +38,7 @@ def read_policy(path: Path) -> Policy:
     """Read, check and compile a policy file; raises PolicyError."""
     file = _parsed(path, _bytes(path))
     try:
-        return Policy(file, compile_input(file.rules), compile_output(file.rules))
+        return Policy(file, Inspector(compile_input(file.rules)), compile_output(file.rules))
     except PolicyError as error:
         raise PolicyError(f"{path}: {error}", error.exit_code) from error
 

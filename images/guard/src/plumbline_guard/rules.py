@@ -37,40 +37,48 @@ class InputRules:
     """What may not go in."""
 
     ids: tuple[str, ...]
-    as_written: BlockMatcher
-    folded: BlockMatcher
+    patterns: BlockMatcher
+    phrases: BlockMatcher
 
     def broken_by(self, text: str) -> str | None:
         """The id of a rule that the text breaks."""
-        owner = self.as_written.first(text)
+        folded = fold(text)
+        owner = self.patterns.first(text)
         if owner is None:
-            owner = self.folded.first(fold(text))
+            owner = self.phrases.first(folded)
+        if owner is None and folded != text.lower():  # otherwise the patterns have seen it already
+            owner = self.patterns.first(folded)
         return None if owner is None else self.ids[owner]
 
 
-@dataclass(frozen=True)
 class NeverStarts:
     """Where in a text a match of a Never rule may have begun."""
 
-    phrases: tuple[str, ...]
-    """Folded and sorted."""
-    patterns: PrefixMatcher
-    whole: bool
-    """Whether some rule's beginnings are not known, so that everything must be held."""
+    def __init__(self, phrases: Iterable[str], patterns: PrefixMatcher, *, whole: bool) -> None:
+        self._phrases = sorted(set(phrases))
+        self._firsts = frozenset(phrase[0] for phrase in self._phrases)
+        self._pairs = frozenset(phrase[:2] for phrase in self._phrases)
+        self._longest = max(map(len, self._phrases), default=0)
+        self._patterns = patterns
+        self.whole = whole
+        """Whether some rule's beginnings are not known, so that everything must be held."""
 
-    def open_from(self, text: str, *, folded: bool) -> int:
-        """The first character that must be held; the text's length if none."""
-        if self.whole:
-            return 0
-        first = len(text) - self.patterns.longest(text)
-        return min(first, self._phrase_from(text)) if folded and self.phrases else first
+    def open_from(self, text: str) -> int:
+        """The first character of a text, as written, that must be held; the text's length if none."""
+        return 0 if self.whole else len(text) - self._patterns.longest(text)
+
+    def open_from_folded(self, text: str) -> int:
+        """The first character of a folded text that must be held; the text's length if none."""
+        return min(self.open_from(text), self._phrase_from(text))
 
     def _phrase_from(self, text: str) -> int:
-        longest = max(map(len, self.phrases))
-        for start in range(max(0, len(text) - longest), len(text)):
+        last = len(text) - 1
+        for start in range(max(0, len(text) - self._longest), len(text)):
+            if text[start] not in self._firsts or (start < last and text[start : start + 2] not in self._pairs):
+                continue
             ending = text[start:]
-            nearest = bisect_left(self.phrases, ending)
-            if nearest < len(self.phrases) and self.phrases[nearest].startswith(ending):
+            nearest = bisect_left(self._phrases, ending)
+            if nearest < len(self._phrases) and self._phrases[nearest].startswith(ending):
                 return start
         return len(text)
 
@@ -80,8 +88,8 @@ class OutputRules:
     """What may not come out."""
 
     ids: tuple[str, ...]
-    as_written: StreamMatcher
-    folded: StreamMatcher
+    patterns: StreamMatcher
+    phrases: StreamMatcher
     never: NeverStarts | None
     """None where no rule is marked Never."""
 
@@ -90,9 +98,8 @@ def compile_input(rules: Iterable[GuardRule]) -> InputRules:
     """The rules that apply to input; raises PolicyError naming the rule that Hyperscan cannot run."""
     chosen = tuple(rule for rule in rules if Direction.INPUT in rule.applies_to)
     ids = tuple(rule.id for rule in chosen)
-    patterns, phrases = _patterns(chosen), _phrases(chosen)
     try:
-        return InputRules(ids, BlockMatcher(patterns), BlockMatcher(patterns + phrases))
+        return InputRules(ids, BlockMatcher(_patterns(chosen)), BlockMatcher(_phrases(chosen)))
     except CompileError as error:
         raise _unsupported(ids, error) from error
 
@@ -101,26 +108,25 @@ def compile_output(rules: Iterable[GuardRule]) -> OutputRules:
     """The rules that apply to output; raises PolicyError naming the rule that Hyperscan cannot run."""
     chosen = tuple(rule for rule in rules if Direction.OUTPUT in rule.applies_to)
     ids = tuple(rule.id for rule in chosen)
-    patterns, phrases = _patterns(chosen), _phrases(chosen)
     try:
-        as_written, folded = StreamMatcher(patterns), StreamMatcher(patterns + phrases)
+        patterns, phrases = StreamMatcher(_patterns(chosen)), StreamMatcher(_phrases(chosen))
     except CompileError as error:
         raise _unsupported(ids, error) from error
-    return OutputRules(ids, as_written, folded, _never_starts(chosen))
+    return OutputRules(ids, patterns, phrases, _never_starts(chosen))
 
 
 def _never_starts(rules: tuple[GuardRule, ...]) -> NeverStarts | None:
     never = tuple(rule for rule in rules if rule.emission is Emission.NEVER)
     if not never:
         return None
-    phrases = sorted({fold(phrase).strip() for rule in never for phrase in rule.phrases})
+    phrases = [fold(phrase).strip() for rule in never for phrase in rule.phrases]
     try:
         beginnings = [
             Expression(item.owner, reversed_prefixes(item.source), any_line=True) for item in _patterns(never)
         ]
-        return NeverStarts(tuple(phrases), PrefixMatcher(beginnings), whole=False)
+        return NeverStarts(phrases, PrefixMatcher(beginnings), whole=False)
     except (OpaquePatternError, CompileError):
-        return NeverStarts(tuple(phrases), PrefixMatcher([]), whole=True)
+        return NeverStarts(phrases, PrefixMatcher([]), whole=True)
 
 
 def _patterns(rules: tuple[GuardRule, ...]) -> list[Expression]:
@@ -149,13 +155,7 @@ def _phrase(owner: int, rule_id: str, text: str) -> Expression:
     folded = fold(text).strip()
     if not folded:
         raise _bad_rule(rule_id, "a phrase consists of invisible characters only; use a pattern")
-    return Expression(
-        owner, re.sub(r"([^\w\s])", r"\\\1", folded, flags=re.ASCII) if folded.isascii() else _literal(folded)
-    )
-
-
-def _literal(text: str) -> str:
-    return "".join(f"\\x{{{ord(character):x}}}" for character in text)
+    return Expression(owner, re.escape(folded), caseless=False)
 
 
 def _bad_rule(rule_id: str, why: str) -> PolicyError:

@@ -1,7 +1,7 @@
 """Scanning one text of an answer while it arrives: what may be sent now, what must wait, what is forbidden.
 
 A TextScanner belongs to one text (the content of one choice, the arguments of one tool call ...). It feeds every
-piece to two Hyperscan streams, the text as written and the folded text, and gives back what may be sent. While a
+piece to Hyperscan streams, one for the text as written and two for the folded text, and gives back what may be sent. While a
 match of a Never rule may have begun, everything from its first character on is held. answer.py owns the scanners.
 """
 
@@ -34,8 +34,8 @@ class TextScanner:
     def __init__(self, rules: OutputRules) -> None:
         self._ids = rules.ids
         self._never = rules.never
-        self._as_written = rules.as_written.open()
-        self._folded = rules.folded.open()
+        self._as_written = rules.patterns.open()
+        self._folded = (rules.patterns.open(), rules.phrases.open())
         self._ends_in_space = False
         self._held = ""
         self._space_before_held = False
@@ -52,7 +52,8 @@ class TextScanner:
         if folded:
             self._ends_in_space = folded.endswith(" ")
         self._require_allowed(self._as_written.feed(piece))
-        self._require_allowed(self._folded.feed(folded))
+        for stream in self._folded:
+            self._require_allowed(stream.feed(folded))
         if self._never is None:
             return piece
         if self._held:
@@ -62,16 +63,15 @@ class TextScanner:
 
     def finish(self) -> str:
         """Take the end of the text; return what was held. Raises as feed() does."""
-        as_written, folded = self._as_written.close(), self._folded.close()
-        self._require_allowed(as_written)
-        self._require_allowed(folded)
+        for owner in [stream.close() for stream in (self._as_written, *self._folded)]:
+            self._require_allowed(owner)
         rest, self._held = self._held, ""
         return rest
 
     def close(self) -> None:
         """Give the scan up; the memory of its streams is freed."""
-        self._as_written.close()
-        self._folded.close()
+        for stream in (self._as_written, *self._folded):
+            stream.close()
 
     def _require_allowed(self, owner: int | None) -> None:
         if owner is not None:
@@ -83,10 +83,13 @@ class TextScanner:
             return waiting
         if folded is None:
             folded = fold_after(waiting, space=self._space_before_held)
-        cut = self._never.open_from(waiting, folded=False)
-        open_from = self._never.open_from(folded, folded=True)
-        if open_from < len(folded):
-            cut = min(cut, locate(waiting, open_from, space=self._space_before_held))
+        open_from = self._never.open_from_folded(folded)
+        if folded == waiting.lower():  # the same text to every rule
+            cut = open_from
+        else:
+            cut = self._never.open_from(waiting)
+            if open_from < len(folded):
+                cut = min(cut, locate(waiting, open_from, space=self._space_before_held))
         sent, self._held = waiting[:cut], waiting[cut:]
         if len(self._held) > HOLD_LIMIT:
             raise HeldTooLongError

@@ -20,7 +20,6 @@ from plumbline_guard.decisions import Decision, DecisionLog, Outcome
 from plumbline_guard.decoding import TooMuchEncodedError
 from plumbline_guard.errors import Failed, Refused
 from plumbline_guard.exchange import REQUEST_ID_HEADER, ClientGoneError, Exchange, json_response
-from plumbline_guard.inspection import broken_rule
 from plumbline_guard.metrics import Metrics
 from plumbline_guard.policy import Policy
 from plumbline_guard.upstream import Engine, read_whole
@@ -148,7 +147,7 @@ class Guard:
         with self._timed(decision):
             chat = parse_chat(raw, file)
             decision.stream, decision.prompt_bytes = chat.stream, chat.size
-            rule = broken_rule(chat.texts, self.policy.input)
+            rule = self.policy.input.broken_rule(chat.texts)
         if rule is not None:
             _block(decision, rule, Direction.INPUT)
             return await _refusal(exchange, wording, rule, stream=chat.stream)

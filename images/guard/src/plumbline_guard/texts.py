@@ -4,8 +4,7 @@ Used by answer.py. An answer may hold several texts: content, reasoning and refu
 of each tool call. Each is judged by itself, in the order in which its pieces arrive.
 """
 
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from plumbline_guard.fields import index_of, object_in, objects_in, senseless
 from plumbline_guard.rules import OutputRules
@@ -16,8 +15,7 @@ __all__ = ["AnswerTexts", "joined"]
 _PLAIN: Final = ("content", "reasoning_content", "refusal")
 
 
-@dataclass(frozen=True)
-class _Place:
+class _Place(NamedTuple):
     """Where in an answer a text stands."""
 
     choice: int
@@ -47,9 +45,16 @@ class AnswerTexts:
 
     def feed(self, choice: int, delta: dict[str, Any]) -> dict[str, Any]:
         """What may be sent of a message or delta, in the same form; raises as TextScanner.feed() does."""
-        sendable = {name: text for name in _PLAIN if (text := self._scan(_Place(choice, name), delta.get(name)))}
-        calls = [built for call in objects_in(delta, "tool_calls") if (built := self._call(choice, call))]
-        return {**sendable, "tool_calls": calls} if calls else dict[str, Any](sendable)
+        sendable: dict[str, Any] = {}
+        for name in _PLAIN:
+            said = delta.get(name)
+            if said and (text := self._scan(_Place(choice, name), said)):
+                sendable[name] = text
+        if delta.get("tool_calls"):
+            calls = [built for call in objects_in(delta, "tool_calls") if (built := self._call(choice, call))]
+            if calls:
+                sendable["tool_calls"] = calls
+        return sendable
 
     def finish(self, choice: int) -> dict[str, Any]:
         """What was held of a choice that is complete; raises as TextScanner.finish() does."""
