@@ -25,10 +25,15 @@ class Calibration:
     sets: tuple[LabelledSet, ...]
 
     @classmethod
+    def shipped(cls) -> "Calibration":
+        """The held-out set that ships with us."""
+        return cls((read_shipped("held-out"),))
+
+    @classmethod
     def installed(cls) -> "Calibration":
-        """The held-out set that ships with us, and what other packages bring."""
+        """The same, and what other packages bring."""
         pyrit = read_pyrit()
-        return cls((read_shipped("held-out"), *([pyrit] if pyrit else [])))
+        return cls((*cls.shipped().sets, *([pyrit] if pyrit else [])))
 
     def check(self, rules: Rules | None = None) -> tuple[JudgeQuality, ...]:
         """Measure the judge on every set.
