@@ -60,6 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except OSError as error:
         failure = explain_error(error) or error
         _end(getattr(failure, "exit_code", ExitCode.BAD_CONFIG), failure)
+    except Exception:  # the outermost loop: whatever the model failed with, it is told, and the exit code is 70
+        log.exception("the engine failed; this is a defect, please report it with the lines above")
+        raise SystemExit(ExitCode.INTERNAL) from None
 
 
 def _end(code: int, error: Exception) -> None:
