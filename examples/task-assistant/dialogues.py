@@ -127,9 +127,11 @@ class Writer:
         """
         if self.rng.random() < _SCRAMBLED_SHARE:
             text = " ".join(self.rng.sample(self.words, k=self.rng.randint(3, 7)))
+            pool = Pool.ANY
         else:
             text = self._any_action().format_map(_AnyWords(self.words, self.rng))
-        prompt = self.rng.choice(self.domain.templates.of(Pool.ANY)).format(x=text)
+            pool = Pool.TRAIN
+        prompt = self.rng.choice(self.domain.templates.of(pool)).format(x=text)
         return Request(self.wrap(prompt, Pool.ANY), text, Category.VIOLENCE, harmful=False)
 
     def _any_action(self) -> str:
