@@ -291,6 +291,24 @@ async def test_deleting_a_job_ends_its_processes_and_removes_it(tmp_path: Path) 
         assert not (tmp_path / "state/jobs/default/job").exists()
 
 
+async def test_a_job_that_waits_for_cores_is_deleted_at_once(tmp_path: Path) -> None:
+    both_cores = worker()
+    both_cores["resources"]["requests"]["cpu"] = "2"
+    async with open_place(tmp_path, "hang") as place:
+        for name in ("one", "two"):
+            await submit(place, name, containers=[both_cores])
+        await until_true(place.started)
+        await place.cluster.delete(OWNER, ChildRef("Job", "two"))
+        assert [job.name for job in (await place.sight()).jobs] == ["one"]
+
+
+async def test_a_job_that_is_stopped_while_it_starts_ends(tmp_path: Path) -> None:
+    async with open_place(tmp_path, "hang") as place:
+        await submit(place)
+        await asyncio.sleep(0)
+        await place.cluster.workload.close()
+
+
 async def test_another_owners_child_is_not_deleted(tmp_path: Path) -> None:
     async with open_place(tmp_path, "succeed") as place:
         await submit(place)

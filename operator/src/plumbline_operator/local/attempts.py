@@ -40,6 +40,7 @@ class Attempt:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._process: Process | None = None
+        self._signalled: signal.Signals | None = None
 
     @property
     def number(self) -> int:
@@ -81,9 +82,9 @@ class Attempt:
             if self._process is None and not self._pod_lives():
                 kill_marked(self.folder)
             await asyncio.sleep(poll)
-        kill_marked(self.folder)
         result = self.result()
         if result is None:
+            kill_marked(self.folder)
             result = self._lost()
             write_atomically(self.folder / RESULT_FILE, result.write())
         return result
@@ -97,6 +98,7 @@ class Attempt:
         self._signal(signal.SIGKILL)
 
     def _signal(self, number: signal.Signals) -> None:
+        self._signalled = number
         if self._process is not None:
             with suppress(ProcessLookupError):
                 self._process.send_signal(number)
@@ -118,6 +120,8 @@ class Attempt:
                 )
         finally:
             os.close(lock)
+        if self._signalled is not None:
+            self._signal(self._signalled)
         return self._process
 
     def _prepare(self, plan: PodPlan) -> int:

@@ -68,6 +68,11 @@ class Job:
         return self._done is not None
 
     @property
+    def running(self) -> bool:
+        """Whether an attempt of this plumbline runs."""
+        return self._running is not None
+
+    @property
     def _worker(self) -> str:
         return str(self.record.pod["containers"][0]["name"])
 

@@ -134,6 +134,8 @@ class Workload:
         child.stop()
         task = self._tasks.pop(child.folder, None)
         if task is not None:
+            if not child.running:
+                task.cancel()
             await asyncio.gather(task, return_exceptions=True)
         await child.wait_until_gone(self._settings.ending_poll)
 
