@@ -5,10 +5,14 @@ Used by everything that writes into a store; knows nothing of artifacts.
 
 import hashlib
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["copy_hashed", "drain", "give_name", "hash_stream", "replace_with", "sync_folder", "write_new"]
+__all__ = [
+    "aside", "copy_hashed", "drain", "give_name", "hash_stream", "replace_with", "set_aside", "sync_folder",
+    "write_new",
+]  # fmt: skip
 
 CHUNK = 1 << 20
 READ_ONLY = 0o444
@@ -47,7 +51,7 @@ def write_new(target: Path, data: bytes) -> None:
 
 def give_name(staged: Path, final: Path) -> bool:
     """Make a staged file visible under its name unless there is one already; whether this call did it."""
-    final.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(final.parent)
     try:
         os.link(staged, final)
     except FileExistsError:
@@ -59,9 +63,26 @@ def give_name(staged: Path, final: Path) -> bool:
 
 def replace_with(staged: Path, final: Path) -> None:
     """Put a staged file in the place of another in one step."""
-    final.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(final.parent)
     staged.replace(final)
     sync_folder(final.parent)
+
+
+def set_aside(damaged: Path) -> None:
+    """Take a damaged file out of the way, so that the same content can be published again; as far as permitted."""
+    with suppress(OSError):
+        damaged.replace(aside(damaged))
+
+
+def aside(path: Path) -> Path:
+    """Where a damaged file is kept for whoever wants to look at it."""
+    return path.with_name(path.name + ".damaged")
+
+
+def _make_folder(folder: Path) -> None:
+    if not folder.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        sync_folder(folder.parent)
 
 
 def sync_folder(folder: Path) -> None:

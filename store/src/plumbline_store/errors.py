@@ -22,10 +22,11 @@ from plumbline_api.names import ExitCode
 from plumbline_api.reasons import Reason
 
 __all__ = [
-    "ArtifactMissing", "DigestMismatch", "NewerLayout", "NoSpace", "NotPermitted", "SourceUnusable", "StoreError",
-    "UnsupportedStore", "in_plain_words",
+    "AGAIN", "ArtifactMissing", "DigestMismatch", "NewerLayout", "NoSpace", "NotPermitted", "SourceUnusable",
+    "StoreError", "UnsupportedStore", "in_plain_words",
 ]  # fmt: skip
 
+AGAIN = "publish the artifact again (repeat the import or stage that made it) or restore the file from a backup"
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
@@ -86,7 +87,7 @@ class DigestMismatch(StoreError):
         super().__init__(
             path,
             f"the content has sha256 {found}, but {expected} is recorded: it was damaged or altered",
-            "publish the artifact again (repeat the stage that made it) or restore the file from a backup",
+            AGAIN,
         )
         self.path = path
         self.expected = expected

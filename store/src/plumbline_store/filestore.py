@@ -1,7 +1,8 @@
 """The store in a folder (`file://`): publish, read, check out, trace, and the cache of stage results.
 
 Used by operator, trainer and evaluator. Every read hashes what it reads; what becomes visible is complete and synced.
-A consumer gets copies, never links, so it cannot alter the store.
+Damaged content is set aside when it is found, so that publishing it again heals the artifact. A consumer gets copies,
+never links, so it cannot alter the store.
 """
 
 import logging
@@ -19,8 +20,8 @@ from plumbline_api.artifact import ArtifactRef, File, Manifest, MediaType, Paren
 from plumbline_api.model import digest_of
 from plumbline_api.report import Summary
 from plumbline_store.attempts import attempt
-from plumbline_store.durable import drain, give_name, hash_stream, replace_with, write_new
-from plumbline_store.errors import ArtifactMissing, DigestMismatch, SourceUnusable, StoreError, in_plain_words
+from plumbline_store.durable import aside, drain, give_name, hash_stream, replace_with, set_aside, write_new
+from plumbline_store.errors import AGAIN, ArtifactMissing, DigestMismatch, SourceUnusable, StoreError, in_plain_words
 from plumbline_store.layout import Layout, folder_of
 from plumbline_store.lineage import Lineage, trace
 from plumbline_store.records import ImportRecord, ResultRecord, read_record
@@ -266,8 +267,8 @@ class FileStore:
             try:
                 blob = place.open("rb")
             except FileNotFoundError as error:
-                remedy = "publish the artifact again (repeat the stage that made it) or restore the file from a backup"
-                raise ArtifactMissing(place, "a file of the artifact is gone from the store", remedy) from error
+                what = "was damaged and set aside" if aside(place).exists() else "is gone from the store"
+                raise ArtifactMissing(place, f"a file of the artifact {what}", AGAIN) from error
         with blob:
             yield blob
 
@@ -281,6 +282,7 @@ def _everything(_: str) -> bool:
 
 def _compare(place: Path, expected: str, found: str) -> None:
     if found != expected:
+        set_aside(place)
         raise DigestMismatch(place, expected, found)
 
 

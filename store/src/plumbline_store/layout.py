@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from plumbline_store.durable import give_name, sync_folder
+from plumbline_store.durable import give_name, sync_folder, write_new
 from plumbline_store.errors import NewerLayout, StoreError, UnsupportedStore, in_plain_words
 
 __all__ = ["Layout", "folder_of"]
@@ -95,7 +95,7 @@ class Layout:
                 raise StoreError(self.root, fact, "choose an empty folder for the store")
             with tempfile.NamedTemporaryFile(prefix=MARK, dir=self.root) as scratch:
                 staged = Path(scratch.name + "-new")
-                staged.write_text(json.dumps({"version": VERSION}) + "\n", encoding="utf-8")
+                write_new(staged, json.dumps({"version": VERSION}).encode() + b"\n")
                 if not give_name(staged, self.root / "layout.json"):
                     staged.unlink()
             sync_folder(self.root)

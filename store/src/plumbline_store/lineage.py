@@ -27,21 +27,58 @@ class Lineage:
     presence: Presence
     manifest: Manifest | None
     parents: tuple["Lineage", ...] = ()
+    repeated: bool = False
+    """It stands further up in the tree already; its parents are shown only there."""
 
-    def walk(self, depth: int = 0) -> Iterator[tuple[int, "Lineage"]]:
+    def walk(self) -> Iterator[tuple[int, "Lineage"]]:
         """This artifact and everything below it, each with its depth, in the order of a printed tree."""
-        yield depth, self
-        for parent in self.parents:
-            yield from parent.walk(depth + 1)
+        ahead: list[tuple[int, Lineage]] = [(0, self)]
+        while ahead:
+            depth, item = ahead.pop()
+            yield depth, item
+            ahead.extend((depth + 1, parent) for parent in reversed(item.parents))
 
 
-def trace(digest: str, read: Callable[[str], Manifest], role: str = "") -> Lineage:
-    """The tree that starts at `digest`; it always ends, because a digest cannot contain itself."""
+@dataclass(frozen=True)
+class _Row:
+    """An artifact as a line of the printed tree."""
+
+    depth: int
+    role: str
+    digest: str
+    presence: Presence
+    manifest: Manifest | None
+    repeated: bool
+
+
+def trace(digest: str, read: Callable[[str], Manifest]) -> Lineage:
+    """The tree that starts at `digest`; it ends, because no digest can contain itself, however deep it is."""
+    rows = list(_rows(digest, read))
+    below: dict[int, list[Lineage]] = {}
+    for row in reversed(rows):
+        parents = tuple(reversed(below.pop(row.depth + 1, [])))
+        found = Lineage(row.digest, row.role, row.presence, row.manifest, parents, row.repeated)
+        below.setdefault(row.depth, []).append(found)
+    return below[0][0]
+
+
+def _rows(digest: str, read: Callable[[str], Manifest]) -> Iterator[_Row]:
+    seen: set[str] = set()
+    ahead = [(0, "", digest)]
+    while ahead:
+        depth, role, current = ahead.pop()
+        presence, manifest = _look(current, read)
+        repeated = current in seen
+        seen.add(current)
+        yield _Row(depth, role, current, presence, manifest, repeated)
+        if manifest is not None and not repeated:
+            ahead.extend((depth + 1, parent.role, parent.digest) for parent in reversed(manifest.parents))
+
+
+def _look(digest: str, read: Callable[[str], Manifest]) -> tuple[Presence, Manifest | None]:
     try:
-        manifest = read(digest)
+        return Presence.PRESENT, read(digest)
     except ArtifactMissing:
-        return Lineage(digest, role, Presence.MISSING, None)
+        return Presence.MISSING, None
     except DigestMismatch:
-        return Lineage(digest, role, Presence.DAMAGED, None)
-    parents = tuple(trace(parent.digest, read, parent.role) for parent in manifest.parents)
-    return Lineage(digest, role, Presence.PRESENT, manifest, parents)
+        return Presence.DAMAGED, None

@@ -40,6 +40,10 @@ def test_a_flipped_byte_of_content_is_found(read: Read, store: FileStore, tmp_pa
     assert "publish the artifact again" in str(caught.value)
     assert not (tmp_path / "out").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["store"]
+    with pytest.raises(ArtifactMissing, match="was damaged and set aside"):
+        read(store, digest, tmp_path)
+    assert store.publish_bytes(CONTENT, MediaType.MODEL).digest == digest
+    read(store, digest, tmp_path)
 
 
 @pytest.mark.parametrize("read", READ_MANIFEST.values(), ids=READ_MANIFEST)

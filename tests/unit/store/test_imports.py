@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from plumbline_api.artifact import MediaType
-from plumbline_store import FileStore, SourceUnusable
+from plumbline_store import DigestMismatch, FileStore, SourceUnusable
 from tests.unit.store.places import blobs, flip, root
 
 _watched: dict[str, int] = {}
@@ -76,6 +76,16 @@ def test_an_import_whose_artifact_is_gone_is_made_again(store: FileStore, data: 
     ref = store.import_path(data, MediaType.DATASET)
     let_time_pass(store)
     blobs(store)[0].unlink()
+    assert store.import_path(data, MediaType.DATASET) == ref
+    store.verify(ref.digest)
+
+
+def test_an_import_whose_content_was_found_damaged_is_made_again(store: FileStore, data: Path) -> None:
+    ref = store.import_path(data, MediaType.DATASET)
+    let_time_pass(store)
+    flip(blobs(store)[0])
+    with pytest.raises(DigestMismatch):
+        store.verify(ref.digest)
     assert store.import_path(data, MediaType.DATASET) == ref
     store.verify(ref.digest)
 

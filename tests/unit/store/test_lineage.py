@@ -1,7 +1,8 @@
 """From a model back to the data it was made from."""
 
-from plumbline_api.artifact import MediaType, Parent
+from plumbline_api.artifact import File, Manifest, MediaType, Parent
 from plumbline_store import FileStore, Presence
+from plumbline_store.lineage import trace
 from tests.unit.store.places import CONTENT
 
 
@@ -37,3 +38,23 @@ def test_a_long_chain_can_be_walked(store: FileStore) -> None:
         parent = Parent(role="model", digest=ref.digest)
         ref = store.publish_bytes({"model.safetensors": b"%d" % number}, MediaType.MODEL, parents=[parent])
     assert [depth for depth, _ in store.lineage(ref.digest).walk()] == list(range(25))
+
+
+def test_an_artifact_that_many_came_from_is_traced_once(store: FileStore) -> None:
+    ref = store.publish_bytes({"model.safetensors": b"0"}, MediaType.MODEL)
+    for number in range(1, 25):
+        twice = [Parent(role=role, digest=ref.digest) for role in ("model", "reference")]
+        ref = store.publish_bytes({"model.safetensors": b"%d" % number}, MediaType.MODEL, parents=twice)
+    walked = list(store.lineage(ref.digest).walk())
+    assert len(walked) == 1 + 2 * 24
+    assert sum(item.repeated for _, item in walked) == 24
+
+
+def test_depth_has_no_limit() -> None:
+    def read(digest: str) -> Manifest:
+        number = int(digest.removeprefix("sha256:"), 16)
+        parents = (Parent(role="model", digest=f"sha256:{number - 1:064x}"),) if number else ()
+        file = File(path="a", sha256="0" * 64, size=number)
+        return Manifest(media_type=MediaType.MODEL, files=(file,), parents=parents)
+
+    assert sum(1 for _ in trace(f"sha256:{3000:064x}", read).walk()) == 3001
