@@ -4,6 +4,7 @@ Written by users in a ConfigMap (key names.RULES_KEY); checked by `plumbline val
 """
 
 import re
+import warnings
 from enum import StrEnum
 from typing import Annotated, Self
 
@@ -37,9 +38,13 @@ def _require_pattern(pattern: str) -> str:
     if re.search(r"\(\?(=|!|<=|<!)|\\[1-9]|\(\?P=", pattern):
         raise ValueError("uses look-around or a back-reference, which the guard does not support")
     try:
-        re.compile(pattern)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what a future Python will read differently
+            re.compile(pattern)
     except re.error as error:
         raise ValueError(f"is not a regular expression: {error}") from error
+    except (OverflowError, RecursionError) as error:
+        raise ValueError("is too large: repeat and nest less") from error
     return pattern
 
 
