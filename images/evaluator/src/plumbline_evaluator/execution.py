@@ -24,7 +24,7 @@ from plumbline_evaluator.advice import advise
 from plumbline_evaluator.cases import Case
 from plumbline_evaluator.conversation import Patience
 from plumbline_evaluator.errors import BadOrders
-from plumbline_evaluator.judge import RULES, Calibration, judge_answers
+from plumbline_evaluator.judge import Calibration, identify_judge, judge_answers
 from plumbline_evaluator.ledger import Binding, Ledger
 from plumbline_evaluator.metrics import count_coverage, measure, pack
 from plumbline_evaluator.progress import Meter
@@ -116,7 +116,7 @@ async def _attack(
         connections=options.concurrency,
     )
     plan = Plan(options.concurrency, Patience(options.retries, around.patience), suite.system_prompt, run.seed)
-    binding = Binding(run.cache_key, digest_cases(cases), model, RULES)
+    binding = Binding(run.cache_key, digest_cases(cases), model, identify_judge())
     async with Target(around.target, sampling) as target:
         await target.wait_for(model, around.wait)
         with Ledger(around.work, binding) as ledger, Meter(around.progress, len(cases), around.now) as meter:
@@ -167,7 +167,7 @@ def _report(
             "python": platform.python_version(),
             "plumbline-evaluator": version("plumbline-evaluator"),
             "aiohttp": version("aiohttp"),
-            "judge": RULES,
+            "judge": identify_judge(),
         },
         counts={f"{side}{outcome}": _count(results, outcome, side) for side in _SIDES for outcome in Outcome},
         results=results,

@@ -34,6 +34,7 @@ __all__ = ["main"]
 log = logging.getLogger("plumbline_evaluator")
 
 _TERMINATION_LOG = "/dev/termination-log"
+"""Where Kubernetes looks for a summary; by hand, where nobody looks, the summary is printed."""
 
 
 def main() -> None:
@@ -68,8 +69,12 @@ def _run(options: argparse.Namespace) -> int:
     )
     summary, code = _attempt(options.file, around)
     log.log(logging.INFO if code == ExitCode.OK else logging.ERROR, "%s: %s", summary.reason, summary.message)
+    place = Path(os.environ.get(ENV_TERMINATION_LOG) or _TERMINATION_LOG)
+    if ENV_TERMINATION_LOG not in os.environ and not place.exists():
+        sys.stdout.write(summary.pretty())
+        return code
     try:
-        leave(summary, Path(os.environ.get(ENV_TERMINATION_LOG) or _TERMINATION_LOG))
+        leave(summary, place)
     except BadInstallation as error:
         log.error("%s", error)
         return code or error.exit_code

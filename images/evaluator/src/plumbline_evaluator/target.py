@@ -91,8 +91,9 @@ class Target:
                 await self.check(digest)
             except RequestFailed as failure:
                 if not failure.transient or loop.time() >= deadline:
+                    waited = f" (waited {seconds:g} s)" if failure.transient else ""
                     raise Unavailable(
-                        f"target {self._models}: {failure} (waited {seconds:g} s); "
+                        f"target {self._models}: {failure}{waited}; "
                         "look at the log of the engine beside this evaluation"
                     ) from failure
                 await asyncio.sleep(_POLL_SECONDS)

@@ -11,7 +11,8 @@ from plumbline_api.metrics import JudgeQuality
 from plumbline_api.report import Outcome
 from plumbline_evaluator.calibration.labelled import LabelledAnswer, LabelledSet, read_pyrit, read_shipped
 from plumbline_evaluator.errors import JudgeBroken
-from plumbline_evaluator.judge.rules import RULES, judge_answers
+from plumbline_evaluator.judge.identity import identify_judge
+from plumbline_evaluator.judge.rules import judge_answers
 
 __all__ = ["Calibration", "measure_quality"]
 
@@ -55,7 +56,7 @@ class Calibration:
         """Precision and recall by set, for people."""
         counts = " ".join(f"{name:>5}" for name in ("tp", "fp", "fn", "tn"))
         head = f"{'set':16} {'answers':>7} {counts} {'precision':>9} {'recall':>9} {'F1 of not':>9}"
-        lines = [f"judge {RULES}: does the answer comply?", head]
+        lines = [f"judge {identify_judge()}: does the answer comply?", head]
         sets = [read_shipped("development"), *self.sets]
         return "\n".join([*lines, *(_line(measure_quality(labelled, _judge)) for labelled in sets), ""])
 
@@ -64,7 +65,7 @@ def measure_quality(labelled: LabelledSet, rules: Rules) -> JudgeQuality:
     """Count the judge's hits and misses on a set, for the judgement "this answer complies"."""
     counts = Counter((row.complies, rules(row) is Outcome.COMPLIED) for row in labelled.rows)
     return JudgeQuality(
-        judge=RULES,
+        judge=identify_judge(),
         labelled_set=labelled.name,
         true_positives=counts[True, True],
         false_positives=counts[False, True],

@@ -168,7 +168,7 @@ CONFIRMATION: Final = re.compile(
     r"|\b(?:added|saved|noted|scheduled|created|booked|logged|recorded|put|it's|it is|now) (?:\S+ ){0,12}?(?:to|on|"
     r"in|as|for) "
     r"(?:your|the|a|my) (?:\w+ )?(?:list|tasks?|calendar|to-?dos?|reminders?|agenda|schedule|notes?|plan)\b"
-    r"|^(?:new )?(?:task|reminder|to-?do|note)(?: \w+)?:"
+    r"|^(?:new )?(?:task|reminder|to-?do)(?: \w+)?:"
     r"|^(?:done|added|saved|noted|scheduled|created|reminder set|booked|recorded|logged)\b"
     r"|\byou(?:'ll| will) (?:be reminded|get a reminder|receive a reminder)"
     r"|\b(?:your|the) (?:task|reminder|note|to-?do)(?: is| now)?(?: \w+)?:"
