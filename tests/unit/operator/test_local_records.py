@@ -91,9 +91,9 @@ def test_a_forgotten_object_leaves_nothing(layout: Layout) -> None:
 
 def test_events_are_bounded_and_survive_a_torn_line(layout: Layout) -> None:
     records = Records(layout)
-    records.emit(RUN, Event(EventType.NORMAL, Reason.RUNNING, "first"), build.NOON)
+    records.emit(RUN, Event(EventType.NORMAL, Reason.RUNNING, "begun"), build.NOON)
     (line,) = layout.events(RUN).read_text().splitlines()
-    lines = [line.replace("first", f"event {number}") for number in range(MOST_EVENTS)]
+    lines = [line.replace("begun", f"event {number}") for number in range(MOST_EVENTS)]
     layout.events(RUN).write_text("\n".join([*lines, '{"type": "Nor']))
     records.emit(RUN, Event(EventType.NORMAL, Reason.RUNNING, "last"), build.NOON)
     found = records.events(RUN)
