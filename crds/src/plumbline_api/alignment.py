@@ -132,6 +132,9 @@ class TrainingOptions(Document):
     def _one_length(self) -> Self:
         if (self.epochs is None) == (self.max_steps is None):
             raise ValueError("give exactly one of epochs and maxSteps")
+        for name, value in (("epochs", self.epochs), ("learningRate", self.learning_rate)):
+            if value is not None and float(value) == 0:
+                raise ValueError(f"{name}: must be above 0, or nothing is learned")
         return self
 
 

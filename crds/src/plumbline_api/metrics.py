@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from plumbline_api.model import Document
 
@@ -58,14 +58,16 @@ class Split(StrEnum):
     """Also the action itself is in no preference data."""
 
 
+LabelValue = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]+$", max_length=64)]
+"""What a metric selector can hold."""
+
+
 class MetricRow(Document):
     """`numerator` of `denominator` cases, for the cases that carry all `labels`."""
 
     metric: MetricName
     """What is measured."""
-    labels: Annotated[dict[str, Annotated[str, Field(max_length=64)]], Field(max_length=3)] = Field(
-        default_factory=dict
-    )
+    labels: Annotated[dict[str, LabelValue], Field(max_length=3)] = Field(default_factory=dict)
     """What the counted cases have in common: names of Label, none for the whole suite."""
     numerator: Annotated[int, Field(ge=0)]
     """Cases in which it happened."""

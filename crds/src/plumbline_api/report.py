@@ -111,7 +111,10 @@ class Summary(Document):
     @field_validator("rows", mode="after")
     @classmethod
     def _order_rows(cls, rows: tuple[MetricRow, ...]) -> tuple[MetricRow, ...]:
-        return tuple(sorted(rows, key=lambda row: format_selector(row.metric, row.labels)))
+        by_selector = {format_selector(row.metric, row.labels): row for row in rows}
+        if len(by_selector) != len(rows):
+            raise ValueError("rows: one metric stands twice with the same labels")
+        return tuple(by_selector[selector] for selector in sorted(by_selector))
 
 
 class Report(Document):

@@ -8,7 +8,7 @@ import re
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 from plumbline_api.names import API_VERSION
 
@@ -47,9 +47,17 @@ DecimalText = Annotated[
 Rate = Annotated[str, StringConstraints(pattern=r"^(0(\.[0-9]{1,9})?|1(\.0{1,9})?)$", max_length=12)]
 """A share between "0" and "1"."""
 
+
+def _require_time(text: str) -> str:
+    if not parse_duration(text):
+        raise ValueError(f'"{text}" is no time at all; write at least 1s, or leave the field out')
+    return text
+
+
 Duration = Annotated[
     str,
     StringConstraints(pattern=r"^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,8}s)?$", min_length=2),
+    AfterValidator(_require_time),
 ]
 """Hours, minutes and seconds in this order, as in "1h30m"."""
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from plumbline_api import scalars
+from plumbline_api import meta, scalars
 from plumbline_api.positions import Path
 from plumbline_api.suggestions import UnknownName, nearest
 
@@ -58,6 +58,8 @@ def _pattern_of(annotated: Any) -> str:
 
 
 _BY_PATTERN: Final = {_pattern_of(getattr(scalars, name)): words for name, words in _SHAPES.items()}
+_BY_PATTERN[_pattern_of(meta.LabelKey)] = "a key of a label, such as app or example.org/app"
+_BY_PATTERN[_pattern_of(meta.LabelValue)] = "a value of a label: letters, digits, '-', '_' and '.', at most 63"
 _BY_PATTERN[r"^0\.[0-9]{1,4}$"] = 'a share below 1 with at most four decimals, such as "0.95"'
 
 

@@ -254,6 +254,22 @@ CHANGES: dict[str, tuple[str, str, str, list[str]]] = {
         SUITE, "spec:", "spec:\n  generation: {timeout: one minute}",
         ['m.yaml:5: spec.generation.timeout: "one minute" is not a duration, such as 1h30m or 90s'],
     ),
+    "no time at all": (
+        SUITE, "spec:", "spec:\n  generation: {timeout: 0s}",
+        ['m.yaml:5: spec.generation.timeout: "0s" is no time at all; write at least 1s, or leave the field out'],
+    ),
+    "nothing to learn": (
+        RUN, 'epochs: "1"', 'epochs: "0"',
+        ["m.yaml:12: spec.stages[0].dpo.epochs: must be above 0, or nothing is learned"],
+    ),
+    "label": (
+        RUN, "  name: run\n", "  name: run\n  labels:\n    app: my app\n    my app: app\n",
+        [
+            "m.yaml:6: metadata.labels.app: \"my app\" is not a value of a label: letters, digits, '-', '_' and '.', "
+            "at most 63",
+            'm.yaml:7: metadata.labels["my app"]: "my app" is not a key of a label, such as app or example.org/app',
+        ],
+    ),
     "guard rule in a ConfigMap": (
         RULES, "phrases:", "phrase:",
         ['m.yaml:11: data["rules.yaml"].rules[0].phrase: unknown field; did you mean phrases?'],
