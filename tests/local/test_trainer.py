@@ -18,7 +18,9 @@ from plumbline_api.runfile import RunFile
 from plumbline_trainer.failures import BadConfiguration, Preempted, UnstableTraining
 from plumbline_trainer.main import explain
 from plumbline_trainer.options import DPO_FIELDS, FIXED, LORA_FIELDS, SFT_FIELDS, dpo_settings, sft_settings
+from plumbline_trainer.preparation import prepare
 from plumbline_trainer.progress import ProgressLog
+from plumbline_trainer.rows import Dialogue, Pair
 from plumbline_trainer.stage import Stage, clear_work, run_stage
 from plumbline_trainer.stopping import StopSwitch
 from tests.support.tiny_stage import Bench, make_bench
@@ -95,6 +97,46 @@ def test_the_real_configurations_take_what_the_tables_give(bench: Bench, tmp_pat
     assert dpo is not None
     assert SFTConfig(**sft_settings(sft, 1, tmp_path)).bf16
     assert DPOConfig(**dpo_settings(dpo, 1, tmp_path, rows=8)).loss_weights == [1.0, 0.5]
+
+
+def columns(dataset: Any, *names: str) -> dict[str, list[list[int]]]:
+    return {name: dataset[name][:] for name in names}
+
+
+def test_rows_are_encoded_exactly_as_trl_encodes_them(bench: Bench, tmp_path: Path) -> None:
+    from datasets import Dataset
+    from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
+
+    from plumbline_trainer.dpo import tokens_to_compare
+    from plumbline_trainer.sft import tokens_to_learn
+
+    path = str(bench.folder / "model")
+    quiet: dict[str, Any] = {"use_cpu": True, "bf16": False, "max_length": 40, "output_dir": str(tmp_path)}
+
+    sft = bench.run_file("sft", {"maxLength": 40}, name="encoded").work.sft
+    assert sft is not None
+    prepared = prepare(bench.run_file("sft", {"maxLength": 40}, name="encoded"), tmp_path / "s", ProgressLog(None, now))
+    turns: list[Any] = [
+        {"prompt": [{"role": turn.role, "content": turn.content} for turn in row.prompt],
+         "completion": [{"role": "assistant", "content": row.answer}]}
+        for row in prepared.data.rows if isinstance(row, Dialogue)
+    ]  # fmt: skip
+    theirs: Any = SFTTrainer(model=path, args=SFTConfig(**quiet), train_dataset=Dataset.from_list(turns)).train_dataset
+    names = ("input_ids", "labels")
+    assert columns(tokens_to_learn(prepared.fit.encoded, sft), *names) == columns(theirs, *names)
+    assert prepared.counts["cut"] > 0
+
+    prepared = prepare(bench.run_file("dpo", {}, name="encoded"), tmp_path / "d", ProgressLog(None, now))
+    turns = [
+        {"prompt": [{"role": turn.role, "content": turn.content} for turn in row.prompt],
+         "chosen": [{"role": "assistant", "content": row.chosen}],
+         "rejected": [{"role": "assistant", "content": row.rejected}]}
+        for row in prepared.data.rows if isinstance(row, Pair)
+    ]  # fmt: skip
+    settings = DPOConfig(**quiet, precompute_ref_log_probs=True)
+    theirs = DPOTrainer(model=path, args=settings, train_dataset=Dataset.from_list(turns)).train_dataset
+    names = ("prompt_ids", "chosen_ids", "rejected_ids")
+    assert columns(tokens_to_compare(prepared.fit.encoded), *names) == columns(theirs, *names)
 
 
 def test_sft_leaves_a_model_that_stands_alone_and_knows_where_it_comes_from(bench: Bench, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from plumbline_trainer.main import attempt, explain, read_run_file, run
 from plumbline_trainer.settings import Settings, library_environment, read_settings
 from plumbline_trainer.stopping import StopSwitch
 from tests.support.build import suite
-from tests.support.tiny_model import make_tiny_tokenizer
+from tests.support.tiny_model import TEMPLATE, make_tiny_tokenizer
 from tests.support.tiny_stage import Bench, make_bench, pair_rows
 
 
@@ -134,7 +134,7 @@ def test_a_prompt_of_the_held_out_input_is_a_leak(bench: Bench, tmp_path: Path) 
 
 
 def test_a_template_without_marks_cannot_train_on_the_assistant_alone(tmp_path: Path) -> None:
-    plain = "{% for m in messages %}{{ m.role }}: {{ m.content }}<|im_end|>{% endfor %}"
+    plain = TEMPLATE.replace("{% generation %}", "").replace("{% endgeneration %}", "")
     model = make_tiny_tokenizer(tmp_path / "plain", template=plain)
     (model / "config.json").write_text(json.dumps({"model_type": "llama"}))
     (model / "model.safetensors").write_bytes(b"")

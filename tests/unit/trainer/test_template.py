@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from transformers.tokenization_utils_tokenizers import PreTrainedTokenizerFast
 
 from plumbline_trainer.data import DataSet
 from plumbline_trainer.failures import BadData
@@ -77,6 +78,13 @@ def test_rows_longer_than_the_limit_are_counted_and_those_without_room_for_an_an
     fit = fit_rows(tokenizer(folder), data, max_length=64)
     assert (fit.kept, fit.cut) == ((0, 1), 1)
     assert [str(place) for place in fit.prompt_too_long] == ["rows.jsonl:3"]
+
+
+def test_a_row_is_encoded_as_prompt_and_what_follows_it(folder: Path) -> None:
+    (row,) = fit_rows(tokenizer(folder), dialogues(("hi", "yes")), max_length=64).encoded
+    decode = PreTrainedTokenizerFast.from_pretrained(str(folder)).decode
+    assert decode(row.prompt.tolist()) == "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"
+    assert [decode(answer.tolist()) for answer in row.answers] == ["yes<|im_end|>\n"]
 
 
 def test_a_pair_is_cut_if_either_answer_is(folder: Path) -> None:

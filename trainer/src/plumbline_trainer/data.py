@@ -60,10 +60,11 @@ def read_held_out(folder: Path) -> frozenset[Turns]:
     return frozenset(found)
 
 
-def refuse_leaks(data: DataSet[Row], held_out: frozenset[Turns]) -> None:
+def refuse_leaks(data: DataSet[Dialogue] | DataSet[Pair], held_out: frozenset[Turns]) -> None:
     """Refuse rows whose prompt holds an evaluation's: what was trained on proves nothing when it is tested."""
-    rows = zip(data.places, data.rows, strict=True)
-    leaks = [place for place, row in rows if not held_out.isdisjoint(_runs_of_turns(row.prompt))]
+    rows: Sequence[Dialogue | Pair] = data.rows
+    placed = zip(data.places, rows, strict=True)
+    leaks = [place for place, row in placed if not held_out.isdisjoint(_runs_of_turns(row.prompt))]
     if leaks:
         raise BadData(
             f"data set {name_places(leaks)}: prompts of the held-out evaluation set; "

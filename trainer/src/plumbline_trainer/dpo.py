@@ -9,6 +9,7 @@ or another of TRL's losses of `margin`, or a weighted sum of several. Deviation:
 memory. Adapters are switched off to get it; without adapters its log-probabilities are computed before the first step.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 from datasets import Dataset
@@ -18,37 +19,56 @@ from trl.trainer.dpo_trainer import DataCollatorForPreference
 from plumbline_api.alignment import DpoOptions
 from plumbline_trainer.options import dpo_settings
 from plumbline_trainer.progress import ProgressLog
-from plumbline_trainer.rows import Message, Pair
 from plumbline_trainer.stopping import StopSwitch
+from plumbline_trainer.template import Encoded
 from plumbline_trainer.training import (
     Orders,
     Trained,
-    as_messages,
+    encoded_rows,
     lora_config,
     prepare_libraries,
     read_tokenizer,
     train_to_end,
 )
 
-__all__ = ["train_dpo"]
+__all__ = ["tokens_to_compare", "train_dpo"]
 
 
-def train_dpo(orders: Orders, options: DpoOptions, rows: tuple[Pair, ...]) -> Trained:
+def train_dpo(orders: Orders, options: DpoOptions) -> Trained:
     """Make the model prefer the chosen answers."""
     prepare_libraries(orders.run)
     orders.progress.phase("loading model")
-    tokenizer = read_tokenizer(orders.model)
-    watch = ReferenceWatch(_collator(tokenizer, options.max_length), orders.progress, orders.stop, len(rows))
-    trainer = DPOTrainer(
-        model=str(orders.model.path),
-        args=DPOConfig(**dpo_settings(options, orders.run.seed, orders.checkpoints, len(rows))),
+    tokenizer = read_tokenizer(orders.inputs.model)
+    pairs = tokens_to_compare(encoded_rows(orders, tokenizer, options.max_length))
+    watch = ReferenceWatch(_collator(tokenizer, options.max_length), orders.progress, orders.stop, len(pairs))
+    trainer = EncodedTrainer(
+        model=str(orders.inputs.model.path),
+        args=DPOConfig(**dpo_settings(options, orders.run.seed, orders.checkpoints, len(pairs))),
         data_collator=watch,
-        train_dataset=Dataset.from_list([_columns(row) for row in rows]),
+        train_dataset=pairs,
         processing_class=tokenizer,
         peft_config=lora_config(options.lora),
     )
     watch.reference_is_done()
     return train_to_end(trainer, orders)
+
+
+def tokens_to_compare(rows: Iterable[Encoded]) -> Dataset:
+    """Pairs in TRL's own columns of tokens."""
+    columns: dict[str, list[list[int]]] = {"prompt_ids": [], "chosen_ids": [], "rejected_ids": []}
+    for row in rows:
+        chosen, rejected = row.answers
+        columns["prompt_ids"].append(row.prompt.tolist())
+        columns["chosen_ids"].append(chosen.tolist())
+        columns["rejected_ids"].append(rejected.tolist())
+    return Dataset.from_dict(columns)
+
+
+class EncodedTrainer(DPOTrainer):
+    """TRL's trainer for rows that were encoded when they were checked; a test compares them with TRL's encoding."""
+
+    def _prepare_dataset(self, dataset: Dataset, *_: object) -> Dataset:
+        return dataset
 
 
 class ReferenceWatch:
@@ -77,11 +97,3 @@ class ReferenceWatch:
 def _collator(tokenizer: Any, max_length: int) -> DataCollatorForPreference:
     pad = tokenizer.pad_token_id
     return DataCollatorForPreference(pad_token_id=tokenizer.eos_token_id if pad is None else pad, max_length=max_length)
-
-
-def _columns(row: Pair) -> dict[str, Any]:
-    return {
-        "prompt": as_messages(row.prompt),
-        "chosen": as_messages([Message("assistant", row.chosen)]),
-        "rejected": as_messages([Message("assistant", row.rejected)]),
-    }

@@ -117,8 +117,6 @@ def refuse_impossible(options: TrainingOptions) -> None:
         raise BadSpec("lora.target: all-linear stands alone; leave the other names out")
     if isinstance(options, DpoOptions) and DpoLoss.EXO_PAIR in options.loss and float(options.label_smoothing) == 0:
         raise BadSpec("labelSmoothing: loss exo_pair needs a value above 0; its authors use 0.001")
-    if float(options.learning_rate) == 0:
-        raise BadSpec("learningRate: 0 trains nothing; give a value above 0")
 
 
 def _settings(table: tuple[Field, ...], options: TrainingOptions, seed: int, output: Path) -> dict[str, Any]:

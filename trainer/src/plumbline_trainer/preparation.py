@@ -6,7 +6,6 @@ Called by `stage`. A run that cannot work ends here, within seconds, and says wh
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from plumbline_api.alignment import DpoOptions, LossOn, SftOptions
 from plumbline_api.runfile import Input, RunFile
@@ -23,16 +22,14 @@ __all__ = ["HELD_OUT", "Prepared", "options_of", "prepare"]
 HELD_OUT = "heldOut"
 """The name of the input that holds prompts no row may contain."""
 
-Row = TypeVar("Row", Dialogue, Pair)
-
 
 @dataclass(frozen=True)
 class Prepared:
-    """Checked inputs; exactly one of dialogues and pairs has rows."""
+    """Checked inputs."""
 
     model: ModelFolder
-    dialogues: tuple[Dialogue, ...]
-    pairs: tuple[Pair, ...]
+    data: DataSet[Dialogue] | DataSet[Pair]
+    fit: Fit
     counts: dict[str, int]
     licence: str | None
 
@@ -63,26 +60,24 @@ def prepare(run: RunFile, work: Path, progress: ProgressLog) -> Prepared:
     secret = read_held_out(_fetch(held_out, work / "inputs" / "held-out")) if held_out else frozenset[Turns]()
     licence = open_store(run.inputs["model"].uri).manifest(run.inputs["model"].digest).licence
     progress.phase("checking data")
-    if isinstance(options, SftOptions):
-        if options.loss_on is LossOn.ASSISTANT:
-            require_generation_marks(model.template)
-        dialogues, counts = _check(read_dialogues(folder), secret, model, options.max_length)
-        return Prepared(model, dialogues, (), counts, licence)
-    pairs, counts = _check(read_pairs(folder), secret, model, options.max_length)
-    return Prepared(model, (), pairs, counts, licence)
-
-
-def _check(
-    data: DataSet[Row], secret: frozenset[Turns], model: ModelFolder, max_length: int
-) -> tuple[tuple[Row, ...], dict[str, int]]:
-    refuse_leaks(data, secret)
+    data = _read(folder, secret, options)
     tokenizer = load_tokenizer(model)
     check_template(tokenizer)
-    fit = fit_rows(tokenizer, data, max_length)
-    return tuple(data.rows[index] for index in fit.kept), _count(data, fit)
+    if isinstance(options, SftOptions) and options.loss_on is LossOn.ASSISTANT:
+        require_generation_marks(model.template)
+    fit = fit_rows(tokenizer, data, options.max_length)
+    return Prepared(model, data, fit, _count(data, fit), licence)
 
 
-def _count(data: DataSet[Row], fit: Fit) -> dict[str, int]:
+def _read(
+    folder: Path, secret: frozenset[Turns], options: SftOptions | DpoOptions
+) -> DataSet[Dialogue] | DataSet[Pair]:
+    data = read_dialogues(folder) if isinstance(options, SftOptions) else read_pairs(folder)
+    refuse_leaks(data, secret)
+    return data
+
+
+def _count(data: DataSet[Dialogue] | DataSet[Pair], fit: Fit) -> dict[str, int]:
     return {
         "rowsIn": len(data.rows),
         "rowsKept": len(fit.kept),

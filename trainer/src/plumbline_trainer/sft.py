@@ -1,8 +1,9 @@
 """Supervised fine-tuning (stage `sft`) on TRL's SFTTrainer, read top to bottom.
 
-Each row is rendered with the model's own chat template; which tokens count is `lossOn`. Full or with adapters.
+Each row was rendered with the model's own chat template; which tokens count is `lossOn`. Full or with adapters.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 from datasets import Dataset
@@ -10,37 +11,62 @@ from trl import SFTConfig, SFTTrainer
 
 from plumbline_api.alignment import LossOn, SftOptions
 from plumbline_trainer.options import sft_settings
-from plumbline_trainer.rows import Dialogue, Message
+from plumbline_trainer.rows import Dialogue
+from plumbline_trainer.template import Encoded
 from plumbline_trainer.training import (
     Orders,
     Trained,
-    as_messages,
+    encoded_rows,
     lora_config,
     prepare_libraries,
     read_tokenizer,
     train_to_end,
 )
 
-__all__ = ["train_sft"]
+__all__ = ["tokens_to_learn", "train_sft"]
+
+IGNORED = -100
+"""The label of a token that is not learned."""
 
 
-def train_sft(orders: Orders, options: SftOptions, rows: tuple[Dialogue, ...]) -> Trained:
+def train_sft(orders: Orders, options: SftOptions) -> Trained:
     """Teach the model to give these answers."""
     prepare_libraries(orders.run)
     orders.progress.phase("loading model")
+    tokenizer = read_tokenizer(orders.inputs.model)
+    marked = options.loss_on is LossOn.ASSISTANT
+    encoded = () if marked else encoded_rows(orders, tokenizer, options.max_length)
     trainer = SFTTrainer(
-        model=str(orders.model.path),
-        args=SFTConfig(**sft_settings(options, orders.run.seed, orders.checkpoints)),
-        train_dataset=Dataset.from_list([_columns(row, options.loss_on) for row in rows]),
-        processing_class=read_tokenizer(orders.model),
+        model=str(orders.inputs.model.path),
+        args=SFTConfig(
+            **sft_settings(options, orders.run.seed, orders.checkpoints),
+            dataset_kwargs={"skip_prepare_dataset": not marked},
+        ),
+        train_dataset=_conversations(orders) if marked else tokens_to_learn(encoded, options),
+        processing_class=tokenizer,
         peft_config=lora_config(options.lora),
     )
     return train_to_end(trainer, orders)
 
 
-def _columns(row: Dialogue, loss_on: LossOn) -> dict[str, Any]:
-    """TRL masks the prompt when it is a column of its own; otherwise the template's marks or nothing decide."""
-    prompt, answer = as_messages(row.prompt), as_messages([Message("assistant", row.answer)])
-    if loss_on is LossOn.COMPLETION:
-        return {"prompt": prompt, "completion": answer}
-    return {"messages": prompt + answer}
+def tokens_to_learn(rows: Iterable[Encoded], options: SftOptions) -> Dataset:
+    """Rows in tokens, cut to maxLength, with a label for each token; the prompt's count only where all do."""
+    prompt_counts = options.loss_on is LossOn.EVERYTHING
+    columns: dict[str, list[list[int]]] = {"input_ids": [], "labels": []}
+    for row in rows:
+        prompt, answer = row.prompt.tolist(), row.answers[0].tolist()
+        labels = (prompt if prompt_counts else [IGNORED] * len(prompt)) + answer
+        columns["input_ids"].append((prompt + answer)[: options.max_length])
+        columns["labels"].append(labels[: options.max_length])
+    return Dataset.from_dict(columns)
+
+
+def _conversations(orders: Orders) -> Dataset:
+    """Rows as messages: TRL finds the assistant's tokens by the template's generation marks."""
+    rows: tuple[Any, ...] = orders.inputs.data.rows
+    return Dataset.from_list([{"messages": _messages(rows[index])} for index in orders.inputs.fit.kept])
+
+
+def _messages(row: Dialogue) -> list[dict[str, str]]:
+    turns = [{"role": message.role, "content": message.content} for message in row.prompt]
+    return [*turns, {"role": "assistant", "content": row.answer}]

@@ -107,16 +107,16 @@ def _train(stage: Stage, prepared: Prepared, record: Record) -> Path:
     stage.progress.phase("starting torch")
     from plumbline_trainer.training import Orders
 
-    orders = Orders(stage.run, prepared.model, stage.work, stage.progress, stage.stop)
+    orders = Orders(stage.run, prepared, stage.work, stage.progress, stage.stop)
     options = options_of(stage.run)
     if isinstance(options, SftOptions):
         from plumbline_trainer.sft import train_sft
 
-        trained = train_sft(orders, options, prepared.dialogues)
+        trained = train_sft(orders, options)
     else:
         from plumbline_trainer.dpo import train_dpo
 
-        trained = train_dpo(orders, options, prepared.pairs)
+        trained = train_dpo(orders, options)
     record.metrics.update(trained.metrics)
     return trained.folder
 

@@ -1,13 +1,14 @@
 """Whether the model's chat template fits: what is trained on must be what is seen when the model answers.
 
 `stage` calls this after the data were read and before torch is imported: it needs the tokenizer and no weights.
-TRL finds where an answer begins by comparing token lists, so a prompt rendered for generation must be the beginning
-of the same prompt rendered with its answer; and without an end token after the answer a model never learns to stop.
+A prompt rendered for generation must be the beginning of the same prompt rendered with its answer, in tokens too; and
+without an end token after the answer a model never learns to stop. What is encoded here is what is trained on.
 """
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from plumbline_trainer.data import DataSet, name_places
@@ -15,34 +16,47 @@ from plumbline_trainer.failures import BadData
 from plumbline_trainer.modelfolder import ModelFolder
 from plumbline_trainer.rows import Dialogue, Message, Pair, Place
 
-__all__ = ["Fit", "Tokenizer", "check_template", "fit_rows", "load_tokenizer", "require_generation_marks"]
+__all__ = ["Encoded", "Fit", "Tokenizer", "check_template", "fit_rows", "load_tokenizer", "require_generation_marks"]
 
 PROBE = (Message("user", "How are you?"),)
 PROBE_ANSWER = "Very well."
+CHUNK = 512
 
 
 class Tokenizer(Protocol):
     """What is needed of a transformers tokenizer."""
 
     eos_token: str | None
+    chat_template: str
 
     def apply_chat_template(
-        self, conversation: list[dict[str, str]], *, tokenize: bool, add_generation_prompt: bool
-    ) -> str:
-        """The text of a conversation."""
+        self, conversation: list[list[dict[str, str]]], *, tokenize: bool, add_generation_prompt: bool
+    ) -> list[str]:
+        """The texts of conversations."""
 
-    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
-        """The token ids of a text."""
+    def __call__(self, text: list[str], *, add_special_tokens: bool) -> Mapping[str, list[list[int]]]:
+        """The token ids of texts, among other things."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A row in tokens: its prompt, ready for an answer, and what follows for each of its answers."""
+
+    prompt: "array[int]"
+    answers: "tuple[array[int], ...]"
 
 
 @dataclass(frozen=True)
 class Fit:
-    """Which rows fit into maxLength: `kept` are indices; the counts are of rows."""
+    """The rows of a data set in tokens, as far as they fit into maxLength."""
 
     kept: tuple[int, ...]
+    """Indices into the data set."""
+    encoded: tuple[Encoded, ...]
+    """One per kept row, uncut."""
     cut: int
     """Rows longer than maxLength; the end of their answer is cut."""
-    prompt_too_long: tuple[Place, ...] = field(default=())
+    prompt_too_long: tuple[Place, ...]
     """Rows left out because nothing of their answer would remain."""
 
 
@@ -66,8 +80,8 @@ def check_template(tokenizer: Tokenizer) -> None:
     from jinja2 import TemplateError
 
     try:
-        prompt = render(tokenizer, PROBE, None)
-        whole = render(tokenizer, PROBE, PROBE_ANSWER)
+        (prompt,) = _render(tokenizer, [PROBE], None)
+        (whole,) = _render(tokenizer, [PROBE], [PROBE_ANSWER])
     except TemplateError as error:
         raise BadData(f"model: the chat template cannot be rendered ({type(error).__name__}); correct it") from error
     if not whole.startswith(prompt):
@@ -98,26 +112,22 @@ def require_generation_marks(template: str) -> None:
 
 
 def fit_rows(tokenizer: Tokenizer, data: DataSet[Dialogue] | DataSet[Pair], max_length: int) -> Fit:
-    """Render and count every row; raises BadData for rows that the template refuses or does not round-trip."""
-    from jinja2 import TemplateError
-
+    """Render and encode every row; raises BadData for rows that the template refuses or does not round-trip."""
     kept: list[int] = []
+    fitting: list[Encoded] = []
     too_long: list[Place] = []
     broken: list[Place] = []
     cut = 0
     rows: Sequence[Dialogue | Pair] = data.rows
-    for index, (place, row) in enumerate(zip(data.places, rows, strict=True)):
-        try:
-            lengths = _lengths(tokenizer, row)
-        except TemplateError:
-            lengths = None
-        if lengths is None:
-            broken.append(place)
-        elif lengths[0] >= max_length:
-            too_long.append(place)
+    for index, row in enumerate(_encode_all(tokenizer, rows)):
+        if row is None:
+            broken.append(data.places[index])
+        elif len(row.prompt) >= max_length:
+            too_long.append(data.places[index])
         else:
             kept.append(index)
-            cut += max(lengths) > max_length
+            fitting.append(row)
+            cut += len(row.prompt) + max(len(answer) for answer in row.answers) > max_length
     if broken:
         raise BadData(
             f"data set {name_places(broken)}: the model's chat template refuses these rows or renders their prompt "
@@ -127,25 +137,48 @@ def fit_rows(tokenizer: Tokenizer, data: DataSet[Dialogue] | DataSet[Pair], max_
         raise BadData(
             f"data set: no row is left, because each prompt alone fills maxLength {max_length}; raise maxLength"
         )
-    return Fit(tuple(kept), cut, tuple(too_long))
+    return Fit(tuple(kept), tuple(fitting), cut, tuple(too_long))
 
 
-def render(tokenizer: Tokenizer, prompt: Sequence[Message], answer: str | None) -> str:
-    """The text of a prompt ready for an answer, or of a prompt with its answer."""
-    messages = [{"role": message.role, "content": message.content} for message in prompt]
-    if answer is not None:
-        messages.append({"role": "assistant", "content": answer})
-    return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=answer is None)
+def _encode_all(tokenizer: Tokenizer, rows: Sequence[Dialogue | Pair]) -> Iterator[Encoded | None]:
+    """Each row in tokens; None where the template refuses it or the prompt is not the beginning."""
+    from jinja2 import TemplateError
+
+    for start in range(0, len(rows), CHUNK):
+        chunk = rows[start : start + CHUNK]
+        try:
+            yield from _encode(tokenizer, chunk)
+        except TemplateError:
+            for row in chunk:
+                try:
+                    yield from _encode(tokenizer, [row])
+                except TemplateError:
+                    yield None
 
 
-def _lengths(tokenizer: Tokenizer, row: Dialogue | Pair) -> list[int] | None:
-    """Tokens of the prompt and of the prompt with each answer; None where the prompt is not the beginning."""
-    answers = (row.answer,) if isinstance(row, Dialogue) else (row.chosen, row.rejected)
-    prompt = tokenizer.encode(render(tokenizer, row.prompt, None), add_special_tokens=False)
-    lengths = [len(prompt)]
-    for answer in answers:
-        whole = tokenizer.encode(render(tokenizer, row.prompt, answer), add_special_tokens=False)
-        if whole[: len(prompt)] != prompt:
-            return None
-        lengths.append(len(whole))
-    return lengths
+def _encode(tokenizer: Tokenizer, rows: Sequence[Dialogue | Pair]) -> list[Encoded | None]:
+    prompts = [row.prompt for row in rows]
+    by_answer = zip(*(_answers(row) for row in rows), strict=True)
+    texts = [_render(tokenizer, prompts, None)]
+    texts += [_render(tokenizer, prompts, answers) for answers in by_answer]
+    tokens = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
+    return [_split(prompt, wholes) for prompt, *wholes in zip(*tokens, strict=True)]
+
+
+def _split(prompt: list[int], wholes: Sequence[list[int]]) -> Encoded | None:
+    if any(whole[: len(prompt)] != prompt for whole in wholes):
+        return None
+    return Encoded(array("i", prompt), tuple(array("i", whole[len(prompt) :]) for whole in wholes))
+
+
+def _answers(row: Dialogue | Pair) -> tuple[str, ...]:
+    return (row.answer,) if isinstance(row, Dialogue) else (row.chosen, row.rejected)
+
+
+def _render(tokenizer: Tokenizer, prompts: Sequence[tuple[Message, ...]], answers: Sequence[str] | None) -> list[str]:
+    """The texts of prompts ready for an answer, or of prompts with their answers."""
+    messages = [[{"role": message.role, "content": message.content} for message in prompt] for prompt in prompts]
+    if answers is not None:
+        for conversation, answer in zip(messages, answers, strict=True):
+            conversation.append({"role": "assistant", "content": answer})
+    return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=answers is None)

@@ -24,11 +24,12 @@ from plumbline_trainer.failures import UnstableTraining
 from plumbline_trainer.modelfolder import ModelFolder
 from plumbline_trainer.options import lora_settings
 from plumbline_trainer.output import write_model
+from plumbline_trainer.preparation import Prepared
 from plumbline_trainer.progress import ProgressLog
-from plumbline_trainer.rows import Message
 from plumbline_trainer.stopping import StopSwitch
+from plumbline_trainer.template import Encoded, fit_rows, load_tokenizer
 
-__all__ = ["Orders", "Trained", "as_messages", "lora_config", "prepare_libraries", "read_tokenizer", "train_to_end"]
+__all__ = ["Orders", "Trained", "encoded_rows", "lora_config", "prepare_libraries", "read_tokenizer", "train_to_end"]
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ class Orders:
     """What a stage is given beside its options and its data."""
 
     run: RunFile
-    model: ModelFolder
+    inputs: Prepared
     work: Path
     progress: ProgressLog
     stop: StopSwitch
@@ -78,7 +79,7 @@ def prepare_libraries(run: RunFile) -> None:
 
 
 def read_tokenizer(model: ModelFolder) -> Any:
-    """The tokenizer as the trainers take it."""
+    """The tokenizer as engines load it."""
     tokenizer = transformers.AutoTokenizer.from_pretrained(
         str(model.path), local_files_only=True, trust_remote_code=False
     )
@@ -86,14 +87,17 @@ def read_tokenizer(model: ModelFolder) -> Any:
     return tokenizer
 
 
+def encoded_rows(orders: Orders, tokenizer: Any, max_length: int) -> tuple[Encoded, ...]:
+    """The rows in tokens: those of the check, unless this kind of model has a tokenizer of its own making."""
+    checked: Any = load_tokenizer(orders.inputs.model)
+    if checked.backend_tokenizer.to_str() == tokenizer.backend_tokenizer.to_str():
+        return orders.inputs.fit.encoded
+    return fit_rows(tokenizer, orders.inputs.data, max_length).encoded
+
+
 def lora_config(options: LoraOptions | None) -> LoraConfig | None:
     """Peft's configuration of an adapter, where one is trained."""
     return None if options is None else LoraConfig(**lora_settings(options))
-
-
-def as_messages(messages: Sequence[Message]) -> list[dict[str, str]]:
-    """Messages in TRL's columns."""
-    return [{"role": message.role, "content": message.content} for message in messages]
 
 
 def train_to_end(trainer: transformers.Trainer, orders: Orders) -> Trained:
@@ -166,7 +170,7 @@ def _leave(trainer: transformers.Trainer, orders: Orders, metrics: dict[str, flo
     scratch = orders.work / "output.new"
     for folder in (scratch, orders.output):
         shutil.rmtree(folder, ignore_errors=True)
-    write_model(trainer.model, scratch, orders.model, orders.run)
+    write_model(trainer.model, scratch, orders.inputs.model, orders.run)
     seal(scratch, orders.run.cache_key, trainer.state.global_step, metrics)
     scratch.rename(orders.output)
     return Trained(orders.output, metrics)
