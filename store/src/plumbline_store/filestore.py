@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from plumbline_api.artifact import ArtifactRef, File, Manifest, MediaType, Parent
 from plumbline_api.model import digest_of
 from plumbline_api.report import Summary
-from plumbline_store.attempts import attempt
+from plumbline_store.attempts import attempt, remove_dead
 from plumbline_store.durable import aside, drain, give_name, hash_stream, replace_with, set_aside, write_new
 from plumbline_store.errors import AGAIN, ArtifactMissing, DigestMismatch, SourceUnusable, StoreError, in_plain_words
 from plumbline_store.layout import Layout, folder_of
@@ -133,10 +133,12 @@ class FileStore:
         A folder that is there already must hold exactly the artifact, which is verified too.
         """
         manifest = self.manifest(digest)
+        scratch_name = f".{into.name}.checkout-"
         if into.is_dir() and any(into.iterdir()):
             self._verify_folder(manifest, into)
+            remove_dead(into.parent, scratch_name)
             return into
-        with in_plain_words(into), attempt(into.parent, f".{into.name}.checkout-") as scratch:
+        with in_plain_words(into), attempt(into.parent, scratch_name) as scratch:
             whole = scratch / "files"
             for file in manifest.files:
                 target = whole / file.path
