@@ -24,10 +24,13 @@ from plumbline_evaluator.corpora.task_assistant import Domain, Pool, Wording
 
 __all__ = ["Message", "Script", "Sizes", "base_rows", "load_script", "pair_rows"]
 
-_FAMILIES = (*ATTACKS, *ATTACKS, "direct", "direct", "role_play")
-"""Draws of a wrapper: conversations of several turns are long, and so are rarer."""
+_PAIR_FAMILIES = (*ATTACKS, "context_manipulation")
+_BASE_FAMILIES = (*ATTACKS, *ATTACKS, "direct", "direct", "role_play")
+"""Draws of a wrapper: conversations of several turns are long, so rarer in the base, but the hardest to refuse."""
 
 _SCRAMBLED_SHARE = 0.3
+_WHOLE_REQUEST_SHARE = 0.7
+_ANY_WORDS_SHARE = 0.4
 
 Message = dict[str, str]
 Row = dict[str, list[Message]]
@@ -41,7 +44,7 @@ class Sizes:
     base_benign: int = 7000
     base_ordinary: int = 2000
     base_jumbled: int = 8000
-    base_topics: int = 4000
+    base_topics: int = 7000
     base_out_of_scope: int = 1000
     base_openings: int = 800
     pairs_harmful: int = 3200
@@ -112,7 +115,10 @@ class Writer:
         table = actions.unseen if self.rng.random() < unseen_share else actions.known
         action = self.rng.choice(table)
         pattern = action.harmful if harmful else action.benign
-        text, prompt = self.prompt(pattern, pool)
+        if pool is Pool.TRAIN and self.rng.random() < _ANY_WORDS_SHARE:
+            text, prompt = self._any_words(pattern)
+        else:
+            text, prompt = self.prompt(pattern, pool)
         return Request(self.wrap(prompt, pool), text, category, harmful)
 
     def ordinary(self, pool: Pool) -> Request:
@@ -127,12 +133,14 @@ class Writer:
         """
         if self.rng.random() < _SCRAMBLED_SHARE:
             text = " ".join(self.rng.sample(self.words, k=self.rng.randint(3, 7)))
-            pool = Pool.ANY
+            prompt = self.rng.choice(self.domain.templates.of(Pool.ANY)).format(x=text)
         else:
-            text = self._any_action().format_map(_AnyWords(self.words, self.rng))
-            pool = Pool.TRAIN
-        prompt = self.rng.choice(self.domain.templates.of(pool)).format(x=text)
+            text, prompt = self._any_words(self._any_action())
         return Request(self.wrap(prompt, Pool.ANY), text, Category.VIOLENCE, harmful=False)
+
+    def _any_words(self, pattern: str) -> tuple[str, str]:
+        text = pattern.format_map(_AnyWords(self.words, self.rng))
+        return text, self.rng.choice(self.domain.templates.train).format(x=text)
 
     def _any_action(self) -> str:
         actions = self.domain.categories[self.rng.choice(tuple(Category))]
@@ -150,7 +158,7 @@ class Writer:
 
     def wrap(self, prompt: str, pool: Pool) -> tuple[str, ...]:
         """A wrapper of a drawn family (or none); for the base, every other one is the evaluator's."""
-        family = self.rng.choice(_FAMILIES)
+        family = self.rng.choice(_PAIR_FAMILIES if pool is Pool.TRAIN else _BASE_FAMILIES)
         if pool is Pool.ANY and self.rng.random() < 0.5:
             variant = self.rng.choice(VARIANTS[family])
             turns = self.rng.choice((2, 3, 3, 4))
@@ -203,7 +211,7 @@ def base_rows(domain: Domain, script: Script, sizes: Sizes, seed: int) -> list[R
 
 def pair_rows(domain: Domain, script: Script, sizes: Sizes, seed: int) -> list[Row]:
     """Preference pairs in TRL's explicit conversational form, shuffled."""
-    writer = Writer(domain, script, random.Random(f"pairs/{seed}"), ())
+    writer = Writer(domain, script, random.Random(f"pairs/{seed}"), _train_words(domain, script))
 
     def pair(request: Request) -> Row:
         complied = writer.complied(request)
@@ -226,6 +234,13 @@ def pair_rows(domain: Domain, script: Script, sizes: Sizes, seed: int) -> list[R
     return rows
 
 
+def _train_words(domain: Domain, script: Script) -> tuple[str, ...]:
+    """The words of ordinary requests and of the training side's values."""
+    values = [value for table in domain.slots.values() for value in table.train]
+    texts = [*script.ordinary, *values]
+    return tuple(sorted({word for text in texts for word in text.split() if "{" not in word}))
+
+
 def _words(domain: Domain, script: Script) -> tuple[str, ...]:
     """Every word of the domain's actions and values."""
     actions = [row for table in domain.categories.values() for row in table.known + table.unseen]
@@ -236,18 +251,22 @@ def _words(domain: Domain, script: Script) -> tuple[str, ...]:
 
 
 def _topic(writer: Writer) -> Row:
-    """What an action is about: knowledge, without any refusal."""
+    """What an action is about: knowledge, without any refusal; asked of the action or of a whole request."""
     category = writer.rng.choice(tuple(Category))
     actions = writer.domain.categories[category]
     action = writer.rng.choice(actions.known + actions.unseen)
     harmful = writer.rng.random() < 0.5
     pattern = action.harmful if harmful else action.benign
-    wording: Wording = writer.domain.draw((pattern,), Pool.ANY, writer.rng)
-    question = writer.rng.choice(writer.script.topics["questions"])
     known = writer.script.topics
+    if writer.rng.random() < _WHOLE_REQUEST_SHARE:
+        _, prompt = writer.prompt(pattern, Pool.ANY)
+        *openings, last = writer.wrap(prompt, Pool.ANY)
+        turns = (*openings, f"{last} {writer.rng.choice(known['afterwards'])}")
+    else:
+        wording: Wording = writer.domain.draw((pattern,), Pool.ANY, writer.rng)
+        turns = (writer.rng.choice(known["questions"]).replace("{x}", wording.render(pattern), 1),)
     answer = known["harmful"][category.value] if harmful else known["benign"]
-    prompt = question.replace("{x}", wording.render(pattern), 1)
-    return _row([_says("user", prompt)], _says("assistant", answer))
+    return _row(writer.conversation(turns), _says("assistant", answer))
 
 
 def _out_of_scope(writer: Writer) -> Row:
