@@ -109,13 +109,15 @@ def test_an_unknown_model_is_not_found(client: openai.OpenAI) -> None:
 
 
 def test_clients_that_leave_free_their_rows(engine: EngineProcess, client: openai.OpenAI) -> None:
-    for _ in range(80):  # more than a batch: rows that stayed would make the last one wait
+    for _ in range(80):  # more than a batch has rows
         stream = client.chat.completions.create(model="model", messages=say("x"), max_tokens=300, stream=True)
         next(iter(stream))
         stream.close()
-    began = time.monotonic()
     ask(client, "still there?")
-    assert time.monotonic() - began < 5
+    deadline = time.monotonic() + 20
+    while engine.load() != (0, 0):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_answers_under_way_are_finished_on_sigterm(stored: Stored, tmp_path: Path) -> None:
@@ -133,13 +135,13 @@ def test_answers_under_way_are_finished_on_sigterm(stored: Stored, tmp_path: Pat
             )
             reader.start()
             engine.process.send_signal(signal.SIGTERM)
-            assert engine.process.wait(20) == 0
+            assert engine.process.wait(60) == 0
             reader.join(5)
             assert found[-1] in ("length", "stop")
 
 
 def end_of(command: list[str]) -> tuple[int, str]:
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
     return done.returncode, done.stderr
 
 

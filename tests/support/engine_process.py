@@ -1,5 +1,6 @@
 """The real `plumbline-engine` as a child process, serving a tiny model out of a real store."""
 
+import json
 import os
 import re
 import subprocess
@@ -72,7 +73,13 @@ class EngineProcess:
         except urllib.error.HTTPError as error:
             return error.code
 
-    def wait_until_ready(self, seconds: float = 60) -> None:
+    def load(self) -> tuple[int, int]:
+        """Answers running and waiting, as GET /health has them."""
+        with urllib.request.urlopen(f"{self.url}/health", timeout=5) as answer:  # noqa: S310
+            body = json.load(answer)
+        return int(body["running"]), int(body["waiting"])
+
+    def wait_until_ready(self, seconds: float = 300) -> None:
         """Wait for health 200."""
         deadline = time.monotonic() + seconds
         while self.health() != 200:
@@ -101,6 +108,6 @@ def running(model: Stored, work: Path, *options: str) -> Iterator[EngineProcess]
         yield engine
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(60)
         drain.join()
         process.stderr.close()

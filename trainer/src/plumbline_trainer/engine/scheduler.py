@@ -102,6 +102,11 @@ class Scheduler:
             self._waiting.append(ticket)
             self._changed.notify()
 
+    @property
+    def load(self) -> tuple[int, int]:
+        """Answers running and waiting at this moment."""
+        return len(self._rows), len(self._waiting)
+
     def stop(self) -> None:
         """Accept nothing more; `run` returns when all that was accepted is answered or cancelled."""
         with self._changed:

@@ -82,7 +82,8 @@ async def _tell_errors(request: web.Request, handler: Handler) -> web.StreamResp
 async def _health(request: web.Request) -> web.Response:
     service = request.app[SERVICE]
     state = "ending" if service.ending else "loading" if service.ready is None else "ready"
-    body = {"status": state, "model": service.name, "digest": service.digest}
+    running, waiting = service.ready.scheduler.load if service.ready else (0, 0)
+    body = {"status": state, "model": service.name, "digest": service.digest, "running": running, "waiting": waiting}
     return web.json_response(body, status=200 if state == "ready" else 503)
 
 
