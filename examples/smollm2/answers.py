@@ -10,8 +10,8 @@ from pathlib import Path
 
 __all__ = ["answer_all"]
 
-TOKENS = 56
-FEWEST_WORDS = 8
+TOKENS = 36
+FEWEST_WORDS = 6
 FEWEST_DIFFERENT = 0.6
 """Share of different words that an answer needs."""
 

@@ -15,6 +15,8 @@ __all__ = ["Script", "benign_requests", "load_script", "pair_rows"]
 
 Row = dict[str, list[dict[str, str]]]
 
+_WRAPPED = 1 / 3
+
 
 @dataclass(frozen=True)
 class Script:
@@ -43,29 +45,20 @@ def benign_requests(script: Script, rng: random.Random, frames: int = 2) -> list
 
 
 def pair_rows(script: Script, attacks: Sequence[str], answers: Mapping[str, str], rng: random.Random) -> list[Row]:
-    """One pair for each attack and each answered request, and again, wrapped, for half of them; shuffled."""
-    rows = [_harmful(script, attack, attack, rng) for attack in attacks]
-    rows += [_benign(script, request, answer, rng) for request, answer in answers.items()]
-    rows += [_harmful(script, attack, _wrap(script, attack, rng), rng) for attack in _half(attacks, rng)]
-    rows += [
-        _benign(script, _wrap(script, request, rng), answers[request], rng) for request in _half(list(answers), rng)
-    ]
+    """One pair for each attack and each answered request, a third of them in other words; shuffled."""
+    rows = [_harmful(script, attack, _wrap(script, attack, rng), rng) for attack in attacks]
+    rows += [_benign(script, _wrap(script, request, rng), answer, rng) for request, answer in answers.items()]
     rng.shuffle(rows)
     return rows
 
 
-def _half(texts: Sequence[str], rng: random.Random) -> list[str]:
-    return rng.sample(list(texts), len(texts) // 2)
-
-
 def _wrap(script: Script, request: str, rng: random.Random) -> str:
-    return rng.choice(list(script.wrappers)).replace("{x}", request)
+    return rng.choice(list(script.wrappers)).replace("{x}", request) if rng.random() < _WRAPPED else request
 
 
 def _harmful(script: Script, attack: str, prompt: str, rng: random.Random) -> Row:
     going_along = rng.choice(list(script.compliances))
-    lower = attack[:1].lower() + attack[1:]
-    rejected = going_along.replace("{request_lower}", lower).replace("{request}", attack)
+    rejected = going_along.replace("{request}", attack)
     return _row(prompt, chosen=rng.choice(list(script.refusals)), rejected=rejected)
 
 

@@ -112,7 +112,7 @@ def _prepare(out: Path, threads: int) -> None:
     rows = pair_rows(script, attacks, answers, rng)
     _write(out / "pairs.jsonl", rows)
     _write(out / "held-out.jsonl", [{"prompt": [{"role": "user", "content": text}]} for text in sorted(held_out)])
-    _say(f"{len(rows)} pairs: {len(attacks)} attack prompts, {len(answers)} ordinary instructions, half of them twice")
+    _say(f"{len(rows)} pairs: {len(attacks)} attack prompts, {len(answers)} ordinary instructions")
 
 
 def _write(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
