@@ -3,7 +3,6 @@
 Commands that change something hold the state directory's lock; the others read beside a running one.
 """
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +11,7 @@ from rich.console import Console
 
 from plumbline_operator.cli import reading, working
 from plumbline_operator.cli.manifests import load_manifests
+from plumbline_operator.cli.settings import caller_environment
 
 __all__ = ["build_app"]
 
@@ -65,7 +65,7 @@ def run(
     if dry_run:
         return working.dry_run(load_manifests(filename, reading.existing(state)), console)
     plan = working.RunPlan(files=filename, state=state, replace=replace, wait=wait, smoke=smoke)
-    return working.run(plan, os.environ, console)
+    return working.run(plan, caller_environment(), console)
 
 
 def serve(
@@ -79,7 +79,7 @@ def serve(
     wait: Annotated[float, typer.Option(help="Seconds to wait for another plumbline to leave the state.")] = 0.0,
 ) -> int:
     """Keep a guarded model up until Ctrl-C. What its gate did not let pass is refused."""
-    return working.serve(namespace, name, state, port or None, wait, os.environ, _console())
+    return working.serve(namespace, name, state, port or None, wait, caller_environment(), _console())
 
 
 def validate(filename: Files, state: State = _STATE) -> int:
@@ -142,7 +142,7 @@ def delete(
     if bool(filename) == bool(kind and name):
         raise typer.BadParameter("give KIND and NAME, or -f FILE")
     targets = working.targets(filename or [], kind, namespace, name)
-    return working.delete(targets, state, wait, os.environ, _console())
+    return working.delete(targets, state, wait, caller_environment(), _console())
 
 
 def retry(
@@ -154,7 +154,7 @@ def retry(
     wait: Annotated[float, typer.Option(help="Seconds to wait for another plumbline to leave the state.")] = 0.0,
 ) -> int:
     """Try a failed run or gate again, and wait for the end."""
-    return working.retry(kind, namespace, name, state, wait, os.environ, _console())
+    return working.retry(kind, namespace, name, state, wait, caller_environment(), _console())
 
 
 def lineage(

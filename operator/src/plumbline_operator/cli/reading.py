@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
-import yaml
 from rich.console import Console
 from rich.tree import Tree
 
@@ -18,6 +17,7 @@ from plumbline_api.names import SHORT_NAMES, ExitCode, Kind
 from plumbline_api.references import ObjectName
 from plumbline_operator.cli.kinds import CONFIG_MAP, parse_kind
 from plumbline_operator.cli.tables import numbers, objects_table, rates_table, rules_table, span
+from plumbline_operator.cli.yamltext import write_yaml
 from plumbline_operator.local.errors import ObjectMissing
 from plumbline_operator.local.reader import LogFile, Reader, open_reader
 from plumbline_operator.observed import Key, PlumblineStatus
@@ -76,7 +76,7 @@ def _as_data(reader: Reader, key: Key) -> dict[str, object]:
 
 def _get_yaml(reader: Reader, keys: list[Key], console: Console) -> None:
     documents = [_as_data(reader, key) for key in keys]
-    console.out(yaml.safe_dump_all(documents, sort_keys=False, allow_unicode=True), end="", highlight=False)
+    console.out(write_yaml(documents), end="", highlight=False)
 
 
 def _get_json(reader: Reader, keys: list[Key], console: Console) -> None:
