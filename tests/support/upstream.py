@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-__all__ = ["DIGEST", "Script", "Upstream", "running_upstream"]
+__all__ = ["DIGEST", "Script", "Upstream", "answer_bytes", "event_bytes", "running_upstream"]
 
 DIGEST = "sha256:" + "1" * 64
 
@@ -75,10 +75,10 @@ class Upstream:
             return _json({"error": error}, status=script.status)
         if not self.asked[-1].get("stream"):
             await asyncio.sleep(script.pause)
-            return web.Response(body=script.raw or _completion(script), content_type="application/json")
+            return web.Response(body=script.raw or answer_bytes(script), content_type="application/json")
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
-        for number, event in enumerate(_events(script)):
+        for number, event in enumerate(event_bytes(script)):
             if number == script.dies_after:
                 assert request.transport is not None
                 request.transport.abort()
@@ -108,7 +108,8 @@ async def running_upstream(script: Script | None = None) -> AsyncIterator[Upstre
         await runner.cleanup()
 
 
-def _events(script: Script) -> list[bytes]:
+def event_bytes(script: Script) -> list[bytes]:
+    """The events of a streamed answer."""
     if script.raw is not None:
         return [script.raw]
     deltas = [{"content": delta} if isinstance(delta, str) else delta for delta in script.deltas]
@@ -127,7 +128,8 @@ def _chunk(delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
     return {**body, "choices": [choice], "system_fingerprint": "UNSCANNED"}
 
 
-def _completion(script: Script) -> bytes:
+def answer_bytes(script: Script) -> bytes:
+    """A whole answer."""
     said = "".join(delta if isinstance(delta, str) else delta.get("content", "") for delta in script.deltas)
     message = script.message or {"role": "assistant", "content": said}
     choice = {"index": 0, "message": message, "finish_reason": script.finish}
