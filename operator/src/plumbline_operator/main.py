@@ -33,7 +33,8 @@ def run_command(arguments: Sequence[str]) -> int:
     except ManifestProblems as error:
         for problem in error.problems:
             complain(str(problem))
-        complain(f"plumbline: {len(error.problems)} problems; nothing was done")
+        count = len(error.problems)
+        complain(f"plumbline: {count} {'problem' if count == 1 else 'problems'}; nothing was done")
         return ExitCode.BAD_SPEC
     except (LocalError, StoreError) as error:
         complain(f"plumbline: {error}")

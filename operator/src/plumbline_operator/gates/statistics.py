@@ -7,7 +7,6 @@ by Bonferroni's inequality: no approximation for large samples, valid at any siz
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-
 __all__ = ["Pairs", "count_pairs", "difference", "difference_bound", "lower_bound", "reduction", "reduction_bound",
            "upper_bound"]  # fmt: skip
 

@@ -5,12 +5,10 @@ Fail closed: while the gate has no verdict Passed for its subject, no Deployment
 
 from datetime import datetime
 
-import yaml
-from pydantic import ValidationError
-
 from plumbline_api import names
 from plumbline_api.gate import Verdict
 from plumbline_api.guarded import GuardedInference, GuardedInferenceStatus, Served
+from plumbline_api.manifests import parse_rules
 from plumbline_api.meta import ConditionStatus
 from plumbline_api.reasons import ConditionType, Phase, Reason
 from plumbline_api.rules import GuardRules
@@ -74,11 +72,8 @@ def _rules(wanted: GuardedInference, observed: Observed) -> GuardRules | Stopped
     if found is None or names.RULES_KEY not in found.data:
         lack = "does not exist" if found is None else f"has no key {names.RULES_KEY}"
         return Stopped(Reason.NOT_FOUND, f"spec.guard.rules names ConfigMap {name}, which {lack}")
-    try:
-        return GuardRules.parse(yaml.safe_load(found.data[names.RULES_KEY]) or {})
-    except (ValidationError, yaml.YAMLError) as error:
-        first = str(error).splitlines()[0]
-        return Stopped(Reason.BAD_SPEC, f"ConfigMap {name}, key {names.RULES_KEY}: {first}")
+    rules = parse_rules(found.data[names.RULES_KEY], f"ConfigMap {name}, {names.RULES_KEY}")
+    return rules if isinstance(rules, GuardRules) else Stopped(Reason.BAD_SPEC, str(rules[0]))
 
 
 def _outcome(served: Served, deployment: DeploymentState | None) -> Outcome:
