@@ -1,8 +1,9 @@
 """Scanning one text of an answer while it arrives: what may be sent now, what must wait, what is forbidden.
 
 A TextScanner belongs to one text (the content of one choice, the arguments of one tool call ...). It feeds every
-piece to Hyperscan streams, one for the text as written and two for the folded text, and gives back what may be sent. While a
-match of a Never rule may have begun, everything from its first character on is held. answer.py owns the scanners.
+piece to Hyperscan streams, one for the text as written and two for the folded text, and gives back what may be sent.
+While a match of a Never rule may have begun, everything from its first character on is held. answer.py owns the
+scanners.
 """
 
 from typing import Final

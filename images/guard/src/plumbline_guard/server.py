@@ -143,7 +143,7 @@ class Guard:
         if self.metrics.in_flight > file.limits.concurrency:
             raise Refused(429, "too_many_requests", f"{file.limits.concurrency} requests are at work; try again")
         raw = await exchange.read(file.limits.max_prompt_bytes * 8 + 65536)
-        wording = Wording(f"chatcmpl-{decision.request}", int(self.clocks.wall()), file.model, file.refusal.strip())
+        wording = Wording(f"chatcmpl-{decision.request}", int(self.clocks.wall()), file.model, file.refusal)
         with self._timed(decision):
             chat = parse_chat(raw, file)
             decision.stream, decision.prompt_bytes = chat.stream, chat.size

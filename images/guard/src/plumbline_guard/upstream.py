@@ -21,6 +21,8 @@ __all__ = ["Engine", "Readiness", "ReadyState", "connect", "read_whole"]
 
 _PROBE: Final = aiohttp.ClientTimeout(total=3)
 _CHAT: Final = aiohttp.ClientTimeout(total=None, sock_connect=3, sock_read=600)
+_KEEP_SECONDS: Final = 4
+"""Less than the 5 s after which common engines close an idle connection, so that none is used while it closes."""
 _LARGEST_ANSWER: Final = 16_777_216
 _TOLD_ON: Final = frozenset(
     {"context_length_exceeded", "unsupported_parameter", "unsupported_value", "invalid_request"}
@@ -34,6 +36,8 @@ class ReadyState(StrEnum):
     UNKNOWN = "unknown"
     READY = "ready"
     UNREACHABLE = "unreachable"
+    SILENT = "silent"
+    """It did not answer in time."""
     UNHEALTHY = "unhealthy"
     OTHER_MODEL = "other_model"
 
@@ -60,24 +64,27 @@ class Engine:
         self._address = address
         self._subject = subject
         self._looking = asyncio.Lock()
+        self._looks = 0
+        self._trusted: str | None = None
         self.readiness = Readiness(ReadyState.UNKNOWN)
 
     async def look(self) -> Readiness:
-        """Ask the engine how it is, now."""
+        """Ask the engine how it is, now; whoever waits for another's look takes its outcome."""
+        before = self._looks
         async with self._looking:
-            try:
-                self.readiness = await self._look()
-            except (aiohttp.ClientError, TimeoutError):
-                self.readiness = Readiness(ReadyState.UNREACHABLE)
+            if self._looks == before:
+                self._note(await self._look())
+                self._looks += 1
         return self.readiness
 
     async def require_ready(self) -> str:
         """The engine's name for the model, once it is known to be the right one; raises Failed."""
-        known = self.readiness if self.readiness.ready else await self.look()
-        match known.state:
+        if self._trusted is not None:
+            return self._trusted
+        match (await self.look()).state:
             case ReadyState.READY:
-                return known.model
-            case ReadyState.UNREACHABLE:
+                return self.readiness.model
+            case ReadyState.UNREACHABLE | ReadyState.SILENT:
                 raise Failed(502, "upstream_unreachable", "the engine cannot be reached")
             case ReadyState.OTHER_MODEL:
                 raise Failed(503, "wrong_model", "the engine does not serve the model that this guard was made for")
@@ -93,29 +100,44 @@ class Engine:
                     raise _refusal(response.status, await read_whole(response))
                 yield response
         except aiohttp.ClientConnectorError as error:
-            self.readiness = Readiness(ReadyState.UNREACHABLE)
+            self._note(Readiness(ReadyState.UNREACHABLE))
             raise Failed(502, "upstream_unreachable", "the engine cannot be reached") from error
         except (aiohttp.ClientError, TimeoutError) as error:
-            self.readiness = Readiness(ReadyState.UNKNOWN)
+            self._note(Readiness(ReadyState.UNKNOWN))
             raise Failed(502, "upstream_closed", "the engine broke off") from error
 
+    def _note(self, seen: Readiness) -> None:
+        """An engine too busy to answer a look is still the one that was seen; any other bad news ends the trust."""
+        self.readiness = seen
+        if seen.state is not ReadyState.SILENT:
+            self._trusted = seen.model if seen.ready else None
+
     async def _look(self) -> Readiness:
-        async with self._session.get(f"{self._address}/health", timeout=_PROBE) as health:
-            if health.status != 200:
+        try:
+            if not await self._healthy():
                 return Readiness(ReadyState.UNHEALTHY)
-        async with self._session.get(f"{self._address}/v1/models", timeout=_PROBE) as models:
-            if models.status != 200:
-                return Readiness(ReadyState.UNHEALTHY)
-            served = _served(await read_whole(models))
-        if any(digest == self._subject for _, digest in served) and len({digest for _, digest in served}) == 1:
+            served = await self._served()
+        except TimeoutError:
+            return Readiness(ReadyState.SILENT)
+        except aiohttp.ClientError:
+            return Readiness(ReadyState.UNREACHABLE)
+        if served and {digest for _, digest in served} == {self._subject}:
             return Readiness(ReadyState.READY, served[0][0])
         return Readiness(ReadyState.OTHER_MODEL)
+
+    async def _healthy(self) -> bool:
+        async with self._session.get(f"{self._address}/health", timeout=_PROBE) as health:
+            return health.status == 200
+
+    async def _served(self) -> list[tuple[str, object]]:
+        async with self._session.get(f"{self._address}/v1/models", timeout=_PROBE) as models:
+            return _served(await read_whole(models)) if models.status == 200 else []
 
 
 @asynccontextmanager
 async def connect(address: str, subject: str) -> AsyncIterator[Engine]:
     """An engine, with its connections kept open within."""
-    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30)
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_SECONDS)
     plain = {"Accept-Encoding": "identity"}
     async with aiohttp.ClientSession(connector=connector, headers=plain, trust_env=False) as session:
         yield Engine(session, address, subject)
