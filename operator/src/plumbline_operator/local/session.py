@@ -124,7 +124,7 @@ class Session(Reader):
         ready = find_condition(conditions, ConditionType.READY)
         if ready is None or ready.status != ConditionStatus.TRUE:
             why = "it was not looked at" if ready is None else ready.message
-            raise NotServable(f"{key.kind} {key.name}", why, f"see `plumbline describe gin {key.name}`")
+            raise NotServable(f"{key.kind} {key.name}", why, "then serve it again")
         await self._controller.keep(self._scope, on_change, poll=self._settings.poll)
 
     def interrupt(self) -> None:
