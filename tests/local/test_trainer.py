@@ -85,7 +85,16 @@ def test_every_name_in_the_tables_is_a_field_of_the_real_configuration() -> None
         real = {field.name for field in dataclasses.fields(config)}
         assert {line.name for line in table} <= real
         if config is not LoraConfig:
+            assert {"gradient_accumulation_steps", "per_device_train_batch_size"} <= real
             assert set(FIXED) | {"seed", "data_seed", "output_dir"} <= real
+
+
+def test_what_we_override_in_the_real_trainers_is_there() -> None:
+    from transformers import Trainer
+    from trl import DPOTrainer
+
+    assert callable(getattr(Trainer, "_get_train_sampler", None))
+    assert callable(getattr(DPOTrainer, "_prepare_dataset", None))
 
 
 def test_the_real_configurations_take_what_the_tables_give(bench: Bench, tmp_path: Path) -> None:
@@ -99,8 +108,9 @@ def test_the_real_configurations_take_what_the_tables_give(bench: Bench, tmp_pat
     assert DPOConfig(**dpo_settings(dpo, 1, tmp_path, rows=8)).loss_weights == [1.0, 0.5]
 
 
-def columns(dataset: Any, *names: str) -> dict[str, list[list[int]]]:
-    return {name: dataset[name][:] for name in names}
+def columns(dataset: Any, *names: str) -> list[tuple[list[int], ...]]:
+    """The rows of a data set, in an order of their own."""
+    return sorted(zip(*(dataset[name][:] for name in names), strict=True))
 
 
 def test_rows_are_encoded_exactly_as_trl_encodes_them(bench: Bench, tmp_path: Path) -> None:
@@ -122,7 +132,7 @@ def test_rows_are_encoded_exactly_as_trl_encodes_them(bench: Bench, tmp_path: Pa
         for row in prepared.data.rows if isinstance(row, Dialogue)
     ]  # fmt: skip
     theirs: Any = SFTTrainer(model=path, args=SFTConfig(**quiet), train_dataset=Dataset.from_list(turns)).train_dataset
-    names = ("input_ids", "labels")
+    names: tuple[str, ...] = ("input_ids", "labels")
     assert columns(tokens_to_learn(prepared.fit.encoded, sft), *names) == columns(theirs, *names)
     assert prepared.counts["cut"] > 0
 

@@ -54,6 +54,11 @@ def test_a_warm_up_of_one_or_more_is_a_number_of_steps() -> None:
     assert isinstance(warmup, int)
 
 
+def test_a_batch_is_divided_into_passes_and_a_step_keeps_its_rows() -> None:
+    settings = sft_settings(sft(batchSize=32, gradientAccumulation=3), 0, HERE)
+    assert (settings["per_device_train_batch_size"], settings["gradient_accumulation_steps"]) == (8, 12)
+
+
 @pytest.mark.parametrize(
     ("loss_on", "fields"),
     [(LossOn.COMPLETION, (True, False)), (LossOn.ASSISTANT, (False, True)), (LossOn.EVERYTHING, (False, False))],

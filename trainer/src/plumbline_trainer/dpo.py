@@ -5,8 +5,9 @@ With pi the trained model, ref the model before, and y+ / y- the chosen and the 
     margin = beta * ((log pi(y+|x) - log ref(y+|x)) - (log pi(y-|x) - log ref(y-|x)))      (their equation 5)
     loss   = -log sigmoid(margin)                                                          (their equation 7)
 
-or another of TRL's losses of `margin`, or a weighted sum of several. Deviation: `ref` is never a second model in
+or another of TRL's losses of `margin`, or a weighted sum of several. Deviations: `ref` is never a second model in
 memory. Adapters are switched off to get it; without adapters its log-probabilities are computed before the first step.
+The pairs of a step are taken in several passes (`batches`); the term `sft` is a mean over the tokens of a pass.
 """
 
 from collections.abc import Iterable
@@ -23,6 +24,7 @@ from plumbline_trainer.stopping import StopSwitch
 from plumbline_trainer.template import Encoded
 from plumbline_trainer.training import (
     Orders,
+    SortedSteps,
     Trained,
     encoded_rows,
     lora_config,
@@ -54,9 +56,9 @@ def train_dpo(orders: Orders, options: DpoOptions) -> Trained:
 
 
 def tokens_to_compare(rows: Iterable[Encoded]) -> Dataset:
-    """Pairs in TRL's own columns of tokens."""
+    """Pairs in TRL's own columns of tokens, the shortest first: the reference then pads next to nothing."""
     columns: dict[str, list[list[int]]] = {"prompt_ids": [], "chosen_ids": [], "rejected_ids": []}
-    for row in rows:
+    for row in sorted(rows, key=_width):
         chosen, rejected = row.answers
         columns["prompt_ids"].append(row.prompt.tolist())
         columns["chosen_ids"].append(chosen.tolist())
@@ -64,7 +66,11 @@ def tokens_to_compare(rows: Iterable[Encoded]) -> Dataset:
     return Dataset.from_dict(columns)
 
 
-class EncodedTrainer(DPOTrainer):
+def _width(row: Encoded) -> int:
+    return len(row.prompt) + max(len(answer) for answer in row.answers)
+
+
+class EncodedTrainer(SortedSteps, DPOTrainer):
     """TRL's trainer for rows that were encoded when they were checked; a test compares them with TRL's encoding."""
 
     def _prepare_dataset(self, dataset: Dataset, *_: object) -> Dataset:

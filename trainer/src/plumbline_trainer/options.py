@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from plumbline_api.alignment import DpoLoss, DpoOptions, LoraOptions, LossOn, Precision, SftOptions, TrainingOptions
+from plumbline_trainer.batches import passes_per_batch
 from plumbline_trainer.failures import BadSpec
 
 __all__ = [
@@ -101,6 +102,7 @@ def dpo_settings(options: DpoOptions, seed: int, output: Path, rows: int) -> dic
     passes = float(options.epochs) if options.epochs is not None else seen / rows
     return _settings(DPO_FIELDS, options, seed, output) | {
         "precompute_ref_log_probs": options.lora is None or passes > 1,
+        "precompute_ref_batch_size": options.batch_size,
     }
 
 
@@ -120,7 +122,13 @@ def refuse_impossible(options: TrainingOptions) -> None:
 
 
 def _settings(table: tuple[Field, ...], options: TrainingOptions, seed: int, output: Path) -> dict[str, Any]:
-    return dict(FIXED) | _translate(table, options) | {"seed": seed, "data_seed": seed, "output_dir": str(output)}
+    passes = passes_per_batch(options.batch_size)
+    divided = {
+        "per_device_train_batch_size": options.batch_size // passes,
+        "gradient_accumulation_steps": options.gradient_accumulation * passes,
+    }
+    surroundings = {"seed": seed, "data_seed": seed, "output_dir": str(output)}
+    return dict(FIXED) | _translate(table, options) | divided | surroundings
 
 
 def _translate(table: tuple[Field, ...], options: TrainingOptions | LoraOptions) -> dict[str, Any]:

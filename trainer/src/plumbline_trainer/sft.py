@@ -15,6 +15,7 @@ from plumbline_trainer.rows import Dialogue
 from plumbline_trainer.template import Encoded
 from plumbline_trainer.training import (
     Orders,
+    SortedSteps,
     Trained,
     encoded_rows,
     lora_config,
@@ -36,7 +37,7 @@ def train_sft(orders: Orders, options: SftOptions) -> Trained:
     tokenizer = read_tokenizer(orders.inputs.model)
     marked = options.loss_on is LossOn.ASSISTANT
     encoded = () if marked else encoded_rows(orders, tokenizer, options.max_length)
-    trainer = SFTTrainer(
+    trainer = SortedSftTrainer(
         model=str(orders.inputs.model.path),
         args=SFTConfig(
             **sft_settings(options, orders.run.seed, orders.checkpoints),
@@ -47,6 +48,10 @@ def train_sft(orders: Orders, options: SftOptions) -> Trained:
         peft_config=lora_config(options.lora),
     )
     return train_to_end(trainer, orders)
+
+
+class SortedSftTrainer(SortedSteps, SFTTrainer):
+    """TRL's trainer, with the rows of a step sorted by length; its loss is the mean over all tokens of the step."""
 
 
 def tokens_to_learn(rows: Iterable[Encoded], options: SftOptions) -> Dataset:

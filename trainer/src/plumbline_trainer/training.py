@@ -19,6 +19,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from plumbline_api.alignment import LoraOptions
 from plumbline_api.runfile import RunFile
+from plumbline_trainer.batches import StepOrder
 from plumbline_trainer.checkpoints import newest_checkpoint, remove_older, seal
 from plumbline_trainer.failures import UnstableTraining
 from plumbline_trainer.modelfolder import ModelFolder
@@ -29,7 +30,16 @@ from plumbline_trainer.progress import ProgressLog
 from plumbline_trainer.stopping import StopSwitch
 from plumbline_trainer.template import Encoded, fit_rows, load_tokenizer
 
-__all__ = ["Orders", "Trained", "encoded_rows", "lora_config", "prepare_libraries", "read_tokenizer", "train_to_end"]
+__all__ = [
+    "Orders",
+    "SortedSteps",
+    "Trained",
+    "encoded_rows",
+    "lora_config",
+    "prepare_libraries",
+    "read_tokenizer",
+    "train_to_end",
+]
 
 log = logging.getLogger(__name__)
 
@@ -129,6 +139,26 @@ def average_metrics(history: Sequence[dict[str, float]]) -> dict[str, float]:
     names = sorted({name for row in rows for name in row} - {"step", "epoch"})
     found = {name: [row[name] for row in rows if name in row] for name in names}
     return {name: math.fsum(values) / len(values) for name, values in found.items()}
+
+
+class SortedSteps:
+    """Mixed into a trainer of TRL's: its rows come in the order of `batches`."""
+
+    train_dataset: Any
+    args: Any
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        rows = self.train_dataset if train_dataset is None else train_dataset
+        rows_per_step = self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps
+        return StepOrder(row_lengths(rows), rows_per_step, self.args.seed)
+
+
+def row_lengths(rows: Any) -> list[int]:
+    """Tokens of each row of a data set in TRL's columns; of the longer answer, where there are two."""
+    if "input_ids" in rows.column_names:
+        return [len(tokens) for tokens in rows["input_ids"]]
+    parts = zip(rows["prompt_ids"], rows["chosen_ids"], rows["rejected_ids"], strict=True)
+    return [len(prompt) + max(len(chosen), len(rejected)) for prompt, chosen, rejected in parts]
 
 
 class StepWatch(TrainerCallback):
