@@ -236,6 +236,23 @@ async def test_a_state_directory_of_a_newer_version_is_refused_untouched(folder:
         open_reader(folder / "state")
 
 
+async def test_what_a_crash_left_half_written_is_removed(folder: Path) -> None:
+    async with session_in(folder) as session:
+        await session.apply([entry(folder, build.run())])
+    left = [
+        folder / "state/objects/AlignmentRun/default/.base.json.4711",
+        folder / "state/status/AlignmentRun/default/.base.json.4711",
+        folder / "state/events/.AlignmentRun.default.base.jsonl.4711",
+        folder / "state/jobs/default/.old.removed/manifest.json",
+    ]
+    for path in left:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{")
+    async with session_in(folder) as session:
+        assert session.keys() == (RUN,)
+    assert not [path for path in left if path.exists()]
+
+
 async def test_a_folder_with_other_files_is_no_state_directory(folder: Path) -> None:
     (folder / "state").mkdir()
     (folder / "state/thesis.txt").write_text("precious")

@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from asyncio.subprocess import DEVNULL, STDOUT, Process
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -67,7 +68,7 @@ class Attempt:
             os.close(handle)
         return False
 
-    async def run(self, plan: PodPlan, environment: dict[str, str]) -> PodResult:
+    async def run(self, plan: PodPlan, environment: Mapping[str, str]) -> PodResult:
         """Run the pod to its end."""
         process = await self._spawn(plan, environment)
         code = await process.wait()
@@ -103,7 +104,7 @@ class Attempt:
             with suppress(ProcessLookupError):
                 self._process.send_signal(number)
 
-    async def _spawn(self, plan: PodPlan, environment: dict[str, str]) -> Process:
+    async def _spawn(self, plan: PodPlan, environment: Mapping[str, str]) -> Process:
         lock = self._prepare(plan)
         try:
             with (self.folder / "pod.log").open("ab") as log:

@@ -16,11 +16,10 @@ from typing import Any
 from plumbline_api.names import CONTAINER_ENGINE, CONTAINER_GUARD, PORT_GUARD, ExitCode
 from plumbline_api.reasons import Reason
 from plumbline_operator.local.attempts import Attempt, attempts_in, next_attempt
-from plumbline_operator.local.cores import Cores
+from plumbline_operator.local.machine import Machine
 from plumbline_operator.local.ownership import OwnedManifest, read_owned
 from plumbline_operator.local.podplan import Cause, PodResult, Probe
 from plumbline_operator.local.podspec import Place, Unplannable, declared_ports, plan_pod, plan_probe
-from plumbline_operator.local.ports import free_ports
 from plumbline_operator.local.probe import answers
 from plumbline_operator.local.settings import LocalSettings
 from plumbline_operator.local.verdicts import explain_exit
@@ -85,18 +84,17 @@ class Deployment:
             problem=self._problem or (problems[0] if problems else None),
         )
 
-    async def see_through(
-        self, settings: LocalSettings, _cores: Cores, texts: Texts, changed: Callable[[], None]
-    ) -> None:
+    async def see_through(self, machine: Machine, texts: Texts, changed: Callable[[], None]) -> None:
         """Keep all containers up until `stop`."""
+        settings = machine.settings
         await self.wait_until_gone(settings.ending_poll)
         self._stopping.clear()
         self._problem = None
-        ports = free_ports(declared_ports(self.record.pod))
-        if settings.guard_port:
-            ports[PORT_GUARD] = settings.guard_port
-        self._ports = ports
-        await asyncio.gather(*(self._keep_up(container, settings, texts, changed) for container in self._containers))
+        with machine.ports.keep(declared_ports(self.record.pod)) as ports:
+            self._ports = {**ports, PORT_GUARD: settings.guard_port} if settings.guard_port else ports
+            await asyncio.gather(
+                *(self._keep_up(container, settings, texts, changed) for container in self._containers)
+            )
 
     def stop(self) -> None:
         """Ask all containers to end."""
@@ -154,7 +152,7 @@ class Deployment:
             container.problem = error.problem
             return None
         container.running = attempt
-        life = asyncio.ensure_future(attempt.run(plan, dict(settings.environment)))
+        life = asyncio.ensure_future(attempt.run(plan, settings.environment))
         watch = asyncio.ensure_future(self._watch(container, probe, changed))
         try:
             return await life

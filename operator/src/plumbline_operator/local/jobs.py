@@ -11,7 +11,7 @@ Called by `cluster`. What was decided about a Job lies in its folder, so a later
 import asyncio
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from plumbline_api.model import Document
@@ -19,13 +19,12 @@ from plumbline_api.names import ExitCode
 from plumbline_api.reasons import Reason
 from plumbline_api.report import Result
 from plumbline_operator.local.attempts import Attempt, attempts_in, next_attempt
-from plumbline_operator.local.cores import Cores
 from plumbline_operator.local.errors import in_plain_words
 from plumbline_operator.local.layout import read_json, write_atomically
+from plumbline_operator.local.machine import Machine
 from plumbline_operator.local.ownership import OwnedManifest, read_owned
 from plumbline_operator.local.podplan import PodPlan, PodResult
 from plumbline_operator.local.podspec import Place, Unplannable, cpu_request, declared_ports, plan_pod
-from plumbline_operator.local.ports import free_ports
 from plumbline_operator.local.retries import Again, GiveUp, decide_next, was_disrupted
 from plumbline_operator.local.settings import LocalSettings
 from plumbline_operator.local.verdicts import explain_failure, explain_missing_summary, read_progress, read_summary
@@ -107,19 +106,18 @@ class Job:
             progress=read_progress(folder, self._worker),
         )
 
-    async def see_through(
-        self, settings: LocalSettings, cores: Cores, texts: Texts, changed: Callable[[], None]
-    ) -> None:
+    async def see_through(self, machine: Machine, texts: Texts, changed: Callable[[], None]) -> None:
         """Run attempts until the Job is done, or until `stop`; `changed` is told of every start and end."""
+        settings = machine.settings
         while self._done is None and not self._stopping.is_set():
-            results = [await self._result_of(attempt, settings) for attempt in self.attempts]
+            results = [await self._result_of(attempt, settings.ending_poll) for attempt in self.attempts]
             step = decide_next(self.record.spec, results, first=settings.first_delay, longest=settings.longest_delay)
             if not isinstance(step, Again):
                 self._finish(step if isinstance(step, GiveUp) else None, len(results))
             elif await self._may_start(step.at):
-                async with cores.hold(cpu_request(self.record.pod)):
+                async with machine.cores.hold(cpu_request(self.record.pod)):
                     if not self._stopping.is_set():
-                        await self._attempt(step.seconds_left, settings, texts, changed)
+                        await self._attempt(step.seconds_left, machine, texts, changed)
             changed()
 
     def stop(self) -> None:
@@ -139,9 +137,9 @@ class Job:
         for attempt in self.attempts:
             await attempt.settle(poll=poll)
 
-    async def _result_of(self, attempt: Attempt, settings: LocalSettings) -> PodResult:
+    async def _result_of(self, attempt: Attempt, poll: float) -> PodResult:
         if attempt.number not in self._settled:
-            self._settled[attempt.number] = await attempt.settle(poll=settings.ending_poll)
+            self._settled[attempt.number] = await attempt.settle(poll=poll)
         return self._settled[attempt.number]
 
     async def _may_start(self, at: float) -> bool:
@@ -155,37 +153,33 @@ class Job:
         return not self._stopping.is_set()
 
     async def _attempt(
-        self, seconds_left: float | None, settings: LocalSettings, texts: Texts, changed: Callable[[], None]
+        self, seconds_left: float | None, machine: Machine, texts: Texts, changed: Callable[[], None]
     ) -> None:
         attempt = next_attempt(self.folder / "attempts")
-        try:
-            plan = self._plan(attempt, seconds_left, settings, texts)
-        except Unplannable as error:
-            self._write(
-                Done(
-                    phase=JobPhase.FAILED,
-                    attempt=attempt.number,
-                    reason=error.problem.reason,
-                    message=error.problem.message,
-                )
-            )
-            return
-        self._running = attempt
-        running = asyncio.ensure_future(attempt.run(plan, dict(settings.environment)))
-        changed()
-        try:
-            self._settled[attempt.number] = await running
-        finally:
-            self._running = None
+        with machine.ports.keep(declared_ports(self.record.pod)) as ports:
+            try:
+                plan = self._plan(attempt, ports, seconds_left, machine.settings, texts)
+            except Unplannable as error:
+                self._fail(attempt.number, error.problem)
+                return
+            self._running = attempt
+            changed()
+            try:
+                self._settled[attempt.number] = await attempt.run(plan, machine.settings.environment)
+            finally:
+                self._running = None
 
-    def _plan(self, attempt: Attempt, seconds_left: float | None, settings: LocalSettings, texts: Texts) -> PodPlan:
+    def _plan(
+        self,
+        attempt: Attempt,
+        ports: Mapping[str, int],
+        seconds_left: float | None,
+        settings: LocalSettings,
+        texts: Texts,
+    ) -> PodPlan:
         spec = self.record.pod
-        place = Place(
-            folder=attempt.folder,
-            volumes=make_volumes(spec, work=self.folder / "work", attempt=attempt.folder, texts=texts),
-            ports=free_ports(declared_ports(spec)),
-            environment=settings.environment,
-        )
+        volumes = make_volumes(spec, work=self.folder / "work", attempt=attempt.folder, texts=texts)
+        place = Place(attempt.folder, volumes, ports, settings.environment)
         return plan_pod(spec, place, deadline=seconds_left, memory_period=settings.memory_period)
 
     def _finish(self, failed: GiveUp | None, attempts: int) -> None:
@@ -201,7 +195,10 @@ class Job:
                 shutil.rmtree(self.folder / "work", ignore_errors=True)
             self._write(Done(phase=JobPhase.SUCCEEDED, attempt=attempts))
         else:
-            self._write(Done(phase=JobPhase.FAILED, attempt=attempts, reason=problem.reason, message=problem.message))
+            self._fail(attempts, problem)
+
+    def _fail(self, attempt: int, problem: Problem) -> None:
+        self._write(Done(phase=JobPhase.FAILED, attempt=attempt, reason=problem.reason, message=problem.message))
 
     def _write(self, done: Done) -> None:
         write_atomically(self.folder / DONE_FILE, done.pretty())

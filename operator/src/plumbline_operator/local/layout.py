@@ -8,6 +8,7 @@ import asyncio
 import fcntl
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from plumbline_operator.local.durable import write_whole
 from plumbline_operator.local.errors import NewerState, StateBusy, StateUnusable, in_plain_words
 from plumbline_operator.observed import Key
 
-__all__ = ["LAYOUT", "Layout", "StateLock", "open_layout", "read_json", "write_atomically"]
+__all__ = ["LAYOUT", "Layout", "StateLock", "open_layout", "read_json", "remove_leftovers", "write_atomically"]
 
 LAYOUT = 1
 """Version of the layout; a program refuses a state directory with a higher one."""
@@ -159,6 +160,18 @@ class StateLock:
     def _holder(self) -> str:
         pid = os.pread(self._handle, 32, 0).decode(errors="replace").strip()
         return f"is in use by another plumbline (process {pid or 'unknown'})"
+
+
+def remove_leftovers(layout: Layout) -> None:
+    """Remove what writes and removals that a crash cut short have left; only the holder of the lock may."""
+    places = ("objects/*/*/.*", "status/*/*/.*", "events/.*", "jobs/*/.*", "jobs/*/*/.*", "deployments/*/.*")
+    for place in places:
+        for path in layout.root.glob(place):
+            with in_plain_words(path):
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -1,27 +1,45 @@
-"""Free ports of this machine for the ports that containers declare. Used by `attempts` and `deployments`."""
+"""Free ports of this machine for the ports that containers declare. Used by `jobs` and `deployments`."""
 
 import socket
-from collections.abc import Iterable
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 
 from plumbline_operator.local.errors import PortInUse
 
-__all__ = ["check_free", "free_ports"]
+__all__ = ["PortPool", "check_free"]
 
 
-def free_ports(names: Iterable[str]) -> dict[str, int]:
-    """A different free port on loopback for each name.
+class PortPool:
+    """Gives out free ports, none twice as long as it is kept.
 
-    A program may still take one of them before its container does; the container fails then, and its Job tries again
-    with others.
+    A program that is not ours may still take one before its container does; the container fails then, and its Job
+    tries again with others.
     """
-    with ExitStack() as held:
-        chosen = {}
-        for name in names:
+
+    def __init__(self) -> None:
+        self._kept: set[int] = set()
+
+    @contextmanager
+    def keep(self, names: Iterable[str]) -> Iterator[dict[str, int]]:
+        """A different free port on loopback for each name, for the time of the block.
+
+        Nobody else may get them meanwhile: a probe must never be answered by another pod's engine.
+        """
+        with ExitStack() as held:
+            chosen = {name: self._find(held) for name in names}
+        self._kept.update(chosen.values())
+        try:
+            yield chosen
+        finally:
+            self._kept.difference_update(chosen.values())
+
+    def _find(self, held: ExitStack) -> int:
+        while True:
             listener = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
             listener.bind(("127.0.0.1", 0))
-            chosen[name] = int(listener.getsockname()[1])
-    return chosen
+            port = int(listener.getsockname()[1])
+            if port not in self._kept:
+                return port
 
 
 def check_free(port: int) -> None:

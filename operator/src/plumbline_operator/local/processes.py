@@ -28,7 +28,7 @@ ATTEMPT_VARIABLE = "PLUMBLINE_ATTEMPT"
 
 _SET_DEATH_SIGNAL = 1
 _SET_CHILD_SUBREAPER = 36
-_FIRST_TO_GO = "800"
+_FIRST_TO_GO = b"800"
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -52,7 +52,9 @@ def prepare_container(parent: int) -> Callable[[], None]:
         os.umask(0o077)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         with suppress(OSError):
-            Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_GO, encoding="ascii")
+            score = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+            os.write(score, _FIRST_TO_GO)
+            os.close(score)
 
     return prepare
 

@@ -23,7 +23,7 @@ from plumbline_operator.local.controller import Controller, Snapshot
 from plumbline_operator.local.differences import first_difference
 from plumbline_operator.local.errors import Interrupted, NotServable, SpecChanged
 from plumbline_operator.local.inputs import changed_input
-from plumbline_operator.local.layout import Layout, StateLock, open_layout
+from plumbline_operator.local.layout import Layout, StateLock, open_layout, remove_leftovers
 from plumbline_operator.local.ports import check_free
 from plumbline_operator.local.reader import Reader
 from plumbline_operator.local.records import CONFIG_MAP, Applied, key_of
@@ -200,6 +200,7 @@ async def open_session(
     lock = StateLock(layout)
     try:
         await lock.acquire(wait, on_wait)
+        remove_leftovers(layout)
         session = Session(layout, settings, _now)
         with _interrupting(session):
             try:

@@ -11,6 +11,7 @@ from plumbline_operator.local.deployments import Deployment, read_deployments
 from plumbline_operator.local.errors import in_plain_words
 from plumbline_operator.local.jobs import Job, read_jobs
 from plumbline_operator.local.layout import Layout, write_atomically
+from plumbline_operator.local.machine import Machine
 from plumbline_operator.local.ownership import OwnedManifest
 from plumbline_operator.local.settings import LocalSettings
 from plumbline_operator.observed import Key
@@ -27,10 +28,9 @@ class Workload:
 
     def __init__(self, layout: Layout, settings: LocalSettings, texts: TextLookup, changed: Callable[[], None]) -> None:
         self._layout = layout
-        self._settings = settings
         self._texts = texts
         self._changed = changed
-        self._cores = Cores(settings.cores)
+        self._machine = Machine(settings, Cores(settings.cores))
         self._tasks: dict[Path, asyncio.Task[None]] = {}
         self._failed: list[BaseException] = []
         self._closing = False
@@ -119,7 +119,7 @@ class Workload:
         if child.done or self._closing or (task is not None and not task.done()):
             return
         namespace = child.folder.parent.name
-        work = child.see_through(self._settings, self._cores, lambda name: self._texts(namespace, name), self._changed)
+        work = child.see_through(self._machine, lambda name: self._texts(namespace, name), self._changed)
         task = asyncio.ensure_future(work)
         task.add_done_callback(self._ended)
         self._tasks[child.folder] = task
@@ -137,7 +137,7 @@ class Workload:
             if not child.running:
                 task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-        await child.wait_until_gone(self._settings.ending_poll)
+        await child.wait_until_gone(self._machine.settings.ending_poll)
 
 
 def _folders(root: Path) -> list[Path]:
