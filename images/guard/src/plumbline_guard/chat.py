@@ -13,6 +13,7 @@ import orjson
 
 from plumbline_api.policyfile import PolicyFile
 from plumbline_guard.errors import Refused
+from plumbline_guard.values import strings_in
 
 __all__ = ["ChatRequest", "parse_chat"]
 
@@ -180,7 +181,7 @@ def _with_system_prompt(messages: list[dict[str, Any]], system_prompt: str | Non
 
 def _texts(messages: list[dict[str, Any]], passed: Mapping[str, Any]) -> list[str]:
     fields = [value for message in messages for name, value in message.items() if name != "role"]
-    return [*_strings(fields), *_strings(passed)]
+    return [*strings_in(fields), *strings_in(passed)]
 
 
 def _said_in_turns(messages: list[dict[str, Any]]) -> Iterator[str]:
@@ -188,17 +189,3 @@ def _said_in_turns(messages: list[dict[str, Any]]) -> Iterator[str]:
     said = [message["content"] for message in messages if message["role"] == "user" and "content" in message]
     if len(said) > 1:
         yield "\n".join(said)
-
-
-def _strings(value: object) -> Iterator[str]:
-    """Every string within a JSON value, keys included."""
-    waiting = [value]
-    while waiting:
-        current = waiting.pop()
-        if isinstance(current, str):
-            yield current
-        elif isinstance(current, dict):
-            waiting.extend(current)
-            waiting.extend(current.values())
-        elif isinstance(current, list):
-            waiting.extend(current)

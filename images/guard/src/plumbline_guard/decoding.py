@@ -2,7 +2,7 @@
 
 A prompt can ask a model to read any of these. Decoding is bounded: no reading is longer than its source, there are
 readings of readings and no deeper, and a text whose readings are out of proportion (BUDGET) cannot be judged.
-Used by inspection.py, on input only.
+Used by inspection.py, on input; arguments.py reads the escapes of a tool call's arguments.
 """
 
 import binascii
@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 from plumbline_guard.automata import BlockMatcher, Expression
 
-__all__ = ["BUDGET", "Decoder", "TooMuchEncodedError"]
+__all__ = ["BUDGET", "Decoder", "TooMuchEncodedError", "unescaped"]
 
 BUDGET: Final = 32
 """Characters of readings per character of the source, and 65,536 more."""
@@ -115,9 +115,14 @@ def _hexadecimal(text: str) -> Iterator[str]:
             yield words
 
 
-def _escapes(text: str) -> Iterator[str]:
+def unescaped(text: str) -> str:
+    """The text with backslash escapes read."""
     halves = _ESCAPE.sub(_character, text)  # a character beyond U+FFFF is written as two halves
-    yield halves.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return halves.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _escapes(text: str) -> Iterator[str]:
+    yield unescaped(text)
 
 
 def _character(escape: re.Match[str]) -> str:

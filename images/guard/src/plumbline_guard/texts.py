@@ -6,12 +6,14 @@ of each tool call. Each is judged by itself, in the order in which its pieces ar
 
 from typing import Any, Final, NamedTuple
 
+from plumbline_guard.arguments import ArgumentsScanner
 from plumbline_guard.fields import index_of, object_in, objects_in, senseless
 from plumbline_guard.rules import OutputRules
 from plumbline_guard.scanner import TextScanner
 
 __all__ = ["AnswerTexts", "joined"]
 
+_ARGUMENTS: Final = "arguments"
 _PLAIN: Final = ("content", "reasoning_content", "refusal")
 
 
@@ -35,7 +37,7 @@ class AnswerTexts:
     def __init__(self, rules: OutputRules, call_prefix: str) -> None:
         self._rules = rules
         self._call_prefix = call_prefix
-        self._scanners: dict[_Place, TextScanner] = {}
+        self._scanners: dict[_Place, TextScanner | ArgumentsScanner] = {}
         self._finished: set[int] = set()
 
     @property
@@ -75,7 +77,7 @@ class AnswerTexts:
     def _call(self, choice: int, call: dict[str, Any]) -> dict[str, Any] | None:
         index = index_of(call)
         function = object_in(call, "function")
-        parts = {part: self._scan(_Place(choice, part, index), function.get(part)) for part in ("name", "arguments")}
+        parts = {part: self._scan(_Place(choice, part, index), function.get(part)) for part in ("name", _ARGUMENTS)}
         built: dict[str, Any] = {"index": index}
         if call.get("id"):  # the engine's own id is text, too; the guard gives another
             built |= {"id": f"{self._call_prefix}_{choice}_{index}", "type": "function"}
@@ -91,7 +93,8 @@ class AnswerTexts:
             raise senseless(f"{place.name} that is no text, or comes after the end")
         scanner = self._scanners.get(place)
         if scanner is None:
-            scanner = self._scanners[place] = TextScanner(self._rules)
+            kind = ArgumentsScanner if place.name == _ARGUMENTS else TextScanner
+            scanner = self._scanners[place] = kind(self._rules)
         return scanner.feed(text)
 
 
