@@ -28,9 +28,9 @@ _PAIR_FAMILIES = (*ATTACKS, "context_manipulation")
 _BASE_FAMILIES = (*ATTACKS, *ATTACKS, "direct", "direct", "role_play")
 """Draws of a wrapper: conversations of several turns are long, so rarer in the base, but the hardest to refuse."""
 
-_SCRAMBLED_SHARE = 0.3
+_SCRAMBLED_SHARE = 0.2
 _WHOLE_REQUEST_SHARE = 0.7
-_ANY_WORDS_SHARE = 0.4
+_ANY_WORDS_SHARE = 0.6
 
 Message = dict[str, str]
 Row = dict[str, list[Message]]
@@ -40,10 +40,10 @@ Row = dict[str, list[Message]]
 class Sizes:
     """How many rows of each kind."""
 
-    base_harmful: int = 7000
-    base_benign: int = 7000
+    base_harmful: int = 5000
+    base_benign: int = 5000
     base_ordinary: int = 2000
-    base_jumbled: int = 8000
+    base_jumbled: int = 12000
     base_topics: int = 7000
     base_out_of_scope: int = 1000
     base_openings: int = 800
@@ -235,9 +235,10 @@ def pair_rows(domain: Domain, script: Script, sizes: Sizes, seed: int) -> list[R
 
 
 def _train_words(domain: Domain, script: Script) -> tuple[str, ...]:
-    """The words of ordinary requests and of the training side's values."""
+    """The words of ordinary requests, known benign actions and the training side's values."""
+    benign = [row.benign for table in domain.categories.values() for row in table.known]
     values = [value for table in domain.slots.values() for value in table.train]
-    texts = [*script.ordinary, *values]
+    texts = [*script.ordinary, *benign, *values]
     return tuple(sorted({word for text in texts for word in text.split() if "{" not in word}))
 
 
