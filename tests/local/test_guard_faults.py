@@ -76,13 +76,28 @@ async def test_errors_of_the_engine_are_told_without_its_words(status: int, told
             assert json.loads(raw)["error"]["code"] == "context_length_exceeded"
 
 
-async def test_an_engine_that_is_away_is_a_502_and_one_that_comes_back_is_looked_at_again() -> None:
-    async with guarded() as (guard, _):
-        assert (await guard.ask())[0] == 200
+async def test_an_engine_that_is_away_is_a_502() -> None:
     async with running_guard(policy_file(), "http://127.0.0.1:9") as guard:
         status, answer, _ = await guard.ask()
         assert (status, answer["error"]["code"]) == (502, "upstream_unreachable")
         assert (await guard.get("/readyz"))[0] == 503
+
+
+async def test_an_engine_that_broke_off_is_looked_at_again_before_it_is_asked() -> None:
+    async with guarded(Script(deltas=("a", "b"), dies_after=1)) as (guard, upstream):
+        assert (await guard.stream())[0][-1]["error"]["code"] == "upstream_closed"
+        upstream.digest = "sha256:" + "2" * 64
+        assert (await guard.ask())[1]["error"]["code"] == "wrong_model"
+        assert len(upstream.asked) == 1
+
+
+async def test_an_engine_too_busy_to_be_looked_at_is_asked_but_gets_no_new_clients() -> None:
+    async with guarded() as (guard, upstream):
+        assert (await guard.ask())[0] == 200
+        upstream.silent = True
+        status, body = await guard.get("/readyz")
+        assert (status, json.loads(body)["engine"]) == (503, "silent")
+        assert (await guard.ask())[0] == 200
 
 
 async def test_an_engine_with_another_model_is_never_asked() -> None:

@@ -47,6 +47,8 @@ class Upstream:
     script: Script = field(default_factory=Script)
     digest: str = DIGEST
     healthy: bool = True
+    silent: bool = False
+    """Whether it is too busy to tell how it is."""
     asked: list[dict[str, Any]] = field(default_factory=list)
     broken_off: int = 0
     """Answers that the other side did not want to the end."""
@@ -58,6 +60,7 @@ class Upstream:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.path == "/health":
+            await asyncio.sleep(60 if self.silent else 0)
             return web.Response(status=200 if self.healthy else 503)
         if request.path == "/v1/models":
             model = {"id": "engine-model", "object": "model", "digest": self.digest}
