@@ -9,11 +9,11 @@ import pytest
 from plumbline_api.configmap import ConfigMap
 from plumbline_api.gate import Verdict
 from plumbline_api.meta import ConditionStatus
-from plumbline_api.names import RETRY_ANNOTATION, RULES_KEY, ExitCode, Kind
+from plumbline_api.names import RETRY_ANNOTATION, RULES_KEY, ExitCode, Image, Kind
 from plumbline_api.reasons import ConditionType, Phase, Reason
 from plumbline_api.runfile import RunFile
 from plumbline_operator.decide import decide
-from plumbline_operator.observed import Key, PlumblineStatus, Problem
+from plumbline_operator.observed import ChildRef, Key, PlumblineStatus, Problem
 from plumbline_operator.plan.stages import plan_stage
 from plumbline_operator.status.conditions import find_condition, is_settled
 from tests.support import build
@@ -281,5 +281,22 @@ def test_an_object_with_the_status_of_another_kind_is_a_programming_error() -> N
         assert sight is not None
         with pytest.raises(TypeError, match="EvalGateStatus"):
             decide(sight[0], replace(sight[1], status=world.gate_status()), build.NOON)
+
+    told(story)
+
+
+def test_a_job_that_nobody_plans_any_more_is_ended_when_an_image_changes() -> None:
+    async def story() -> None:
+        world = World().add(build.run())
+        await world.settle()
+        (old,) = world.open_jobs()
+        sight = await world.observe(key_of(build.run()))
+        assert sight is not None
+        thing, observed = sight
+        images = dict(observed.runtime.images) | {Image.TRAINER: "plumbline/trainer@sha256:new"}
+        moved = replace(observed, runtime=replace(observed.runtime, images=images))
+        decision = decide(thing, moved, build.NOON)
+        assert decision.delete == (ChildRef("Job", old),)
+        assert [child.ref.kind for child in decision.apply] == ["ConfigMap", "Job"]
 
     told(story)

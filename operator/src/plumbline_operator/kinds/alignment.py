@@ -20,8 +20,8 @@ from plumbline_api.meta import ConditionStatus
 from plumbline_api.reasons import ConditionType, Phase, Reason
 from plumbline_api.runfile import Input
 from plumbline_operator.decision import Child, Decision, Event, EventType
-from plumbline_operator.kinds.references import from_input, from_run
-from plumbline_operator.observed import JobPhase, JobState, Observed
+from plumbline_operator.kinds.references import from_input, from_run, outdated
+from plumbline_operator.observed import ChildRef, JobPhase, JobState, Observed
 from plumbline_operator.plan.inputs import MODEL, dataset_input, held_out_input
 from plumbline_operator.plan.stages import plan_stage
 from plumbline_operator.status.conditions import Done, Fact, Outcome, Stopped, Working, write_conditions
@@ -37,6 +37,7 @@ class _Walk:
 
     rows: tuple[StageStatus, ...]
     missing: tuple[Child, ...] = ()
+    outdated: tuple[ChildRef, ...] = ()
 
 
 def decide_run(run: AlignmentRun, observed: Observed, before: AlignmentRunStatus, now: datetime) -> Decision:
@@ -116,7 +117,7 @@ def _walk(run: AlignmentRun, observed: Observed, status: AlignmentRunStatus, inp
             job = children[-1].ref.name
             rows[index] = _look(rows[index], job, jobs.get(job), now)
             if rows[index].state != StageState.SUCCEEDED:
-                return _Walk(tuple(rows), _missing(children, rows[index], observed))
+                return _Walk(tuple(rows), _missing(children, rows[index], observed), outdated(observed, {job}))
         output = rows[index].output
         if output is None:
             raise AssertionError("a succeeded stage has an output")
@@ -193,7 +194,7 @@ def _conclude(
             "output": walk.rows[-1].output if isinstance(outcome, Done) else None,
         }
     )
-    return Decision(status=after, apply=walk.missing, events=_events(status, after, outcome))
+    return Decision(status=after, apply=walk.missing, delete=walk.outdated, events=_events(status, after, outcome))
 
 
 def _facts(outcome: Outcome, status: AlignmentRunStatus, *, over: bool) -> list[Fact]:

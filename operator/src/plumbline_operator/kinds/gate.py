@@ -19,8 +19,8 @@ from plumbline_api.runfile import Input
 from plumbline_api.sources import SubjectSource
 from plumbline_operator.decision import Child, Decision, Event, EventType
 from plumbline_operator.gates.verdict import judge_rule, overall
-from plumbline_operator.kinds.references import from_input, from_run
-from plumbline_operator.observed import JobPhase, JobState, Observed
+from plumbline_operator.kinds.references import from_input, from_run, outdated
+from plumbline_operator.observed import ChildRef, JobPhase, JobState, Observed
 from plumbline_operator.plan.evaluation import plan_evaluation
 from plumbline_operator.plan.inputs import BASELINE, SUBJECT
 from plumbline_operator.status.conditions import Done, Fact, Outcome, Stopped, Working, write_conditions
@@ -76,7 +76,8 @@ def decide_gate(gate: EvalGate, observed: Observed, before: EvalGateStatus, now:
     if finding is None:
         missing = tuple(child for item in executions for child in item.children if child.ref not in observed.children)
         status = status.model_copy(update={"progress": _running(executions)})
-        return _conclude(status, observed, before, now, outcome=_progress(executions), missing=missing)
+        stale = outdated(observed, {item.children[-1].ref.name for item in executions})
+        return _conclude(status, observed, before, now, outcome=_progress(executions), missing=missing, stale=stale)
     status = status.model_copy(
         update={
             "progress": None,
@@ -255,6 +256,7 @@ def _conclude(
     *,
     outcome: Outcome,
     missing: tuple[Child, ...] = (),
+    stale: tuple[ChildRef, ...] = (),
 ) -> Decision:
     conditions = write_conditions(
         outcome,
@@ -264,7 +266,7 @@ def _conclude(
         now=now,
     )
     after = status.model_copy(update={"conditions": conditions, "phase": _phase(status, outcome)})
-    return Decision(status=after, apply=missing, events=_events(before, after, outcome))
+    return Decision(status=after, apply=missing, delete=stale, events=_events(before, after, outcome))
 
 
 def _facts(status: EvalGateStatus, outcome: Outcome) -> list[Fact]:

@@ -1,13 +1,15 @@
 """What other objects an object waits for: the model that a run, a gate or a file provides. Pure."""
 
+from collections.abc import Collection
+
 from plumbline_api.alignment import StageState
 from plumbline_api.meta import ConditionStatus
 from plumbline_api.reasons import ConditionType, Reason
 from plumbline_api.runfile import Input
-from plumbline_operator.observed import InputState, Observed
+from plumbline_operator.observed import ChildRef, InputState, JobPhase, Observed
 from plumbline_operator.status.conditions import Stopped, Working, find_condition
 
-__all__ = ["from_input", "from_run"]
+__all__ = ["from_input", "from_run", "outdated"]
 
 
 def from_run(name: str, observed: Observed, *, wanted_by: str) -> Input | Working | Stopped:
@@ -39,3 +41,11 @@ def from_input(name: str, observed: Observed) -> Input | Working | Stopped:
     if found.problem is not None:
         return Stopped(found.problem.reason, found.problem.message)
     return Working(Reason.PENDING, f"input {name} has not been looked up yet")
+
+
+def outdated(observed: Observed, planned: Collection[str]) -> tuple[ChildRef, ...]:
+    """Jobs that have not ended and that nobody plans any more, for example since an image changed; to be deleted."""
+    unfinished = (JobPhase.PENDING, JobPhase.RUNNING)
+    return tuple(
+        ChildRef("Job", job.name) for job in observed.jobs if job.phase in unfinished and job.name not in planned
+    )

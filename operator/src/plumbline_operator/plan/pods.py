@@ -126,7 +126,6 @@ def job(plan: JobPlan) -> Manifest:
                 {
                     "action": "FailJob",
                     "onExitCodes": {
-                        "containerName": names.CONTAINER_WORKER,
                         "operator": "In",
                         "values": sorted(_FATAL_EXIT_CODES),
                     },
@@ -134,7 +133,6 @@ def job(plan: JobPlan) -> Manifest:
                 {
                     "action": "Ignore",
                     "onExitCodes": {
-                        "containerName": names.CONTAINER_WORKER,
                         "operator": "In",
                         "values": [names.ExitCode.PREEMPTED],
                     },
