@@ -97,6 +97,34 @@ def test_what_we_override_in_the_real_trainers_is_there() -> None:
     assert callable(getattr(DPOTrainer, "_prepare_dataset", None))
 
 
+def test_scoring_only_learned_tokens_gives_the_same_numbers(bench: Bench) -> None:
+    import torch
+    import trl.trainer.utils as trl_utils
+    from transformers import AutoModelForCausalLM
+
+    from plumbline_trainer.scoring import SWITCH, score_learned_tokens
+
+    assert hasattr(trl_utils, SWITCH)
+    model: Any = AutoModelForCausalLM.from_pretrained(str(bench.folder / "model"))
+    trl_utils.add_fused_lm_head(model, outputs=("log_probs", "entropy"))
+    tokens = torch.arange(3, 43).reshape(2, 20)
+    labels = tokens.masked_fill(torch.arange(20) < 15, -100)
+    theirs = getattr(trl_utils, SWITCH)
+
+    def score() -> Any:
+        return model(input_ids=tokens, labels=labels, fused_lm_head=True)
+
+    try:
+        setattr(trl_utils, SWITCH, lambda device: False)
+        everywhere = score()
+        score_learned_tokens()
+        learned = score()
+    finally:
+        setattr(trl_utils, SWITCH, theirs)
+    torch.testing.assert_close(learned.log_probs, everywhere.log_probs)
+    torch.testing.assert_close(learned.loss, everywhere.loss)
+
+
 def test_the_real_configurations_take_what_the_tables_give(bench: Bench, tmp_path: Path) -> None:
     from trl import DPOConfig, SFTConfig
 

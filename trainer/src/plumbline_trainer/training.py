@@ -27,6 +27,7 @@ from plumbline_trainer.options import lora_settings
 from plumbline_trainer.output import write_model
 from plumbline_trainer.preparation import Prepared
 from plumbline_trainer.progress import ProgressLog
+from plumbline_trainer.scoring import score_learned_tokens
 from plumbline_trainer.stopping import StopSwitch
 from plumbline_trainer.template import Encoded, fit_rows, load_tokenizer
 
@@ -86,6 +87,7 @@ def prepare_libraries(run: RunFile) -> None:
     transformers.logging.disable_progress_bar()
     datasets.logging.set_verbosity_error()
     datasets.disable_progress_bars()
+    score_learned_tokens()
 
 
 def read_tokenizer(model: ModelFolder) -> Any:
