@@ -10,6 +10,7 @@ from plumbline_trainer.failures import BadData
 from plumbline_trainer.modelfolder import ModelFolder
 from plumbline_trainer.rows import Dialogue, Message, Pair, Place
 from plumbline_trainer.template import Tokenizer, check_template, fit_rows, load_tokenizer, require_generation_marks
+from tests.support.checkout import ROOT
 from tests.support.tiny_model import TEMPLATE, make_tiny_tokenizer
 
 PLAIN = (
@@ -30,6 +31,13 @@ def tokenizer(folder: Path, template: str = TEMPLATE) -> Tokenizer:
 @pytest.mark.parametrize("template", [TEMPLATE, PLAIN])
 def test_a_template_that_round_trips_is_accepted(folder: Path, template: str) -> None:
     check_template(tokenizer(folder, template))
+
+
+def test_the_template_that_the_documents_show_is_accepted(folder: Path) -> None:
+    page = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    shown = page.partition("```jinja\n")[2].partition("```")[0]
+    check_template(tokenizer(folder, shown))
+    require_generation_marks(shown)
 
 
 @pytest.mark.parametrize(
