@@ -63,7 +63,13 @@ def test_pods_that_are_lost_again_and_again_wait_longer() -> None:
 
 
 def test_a_policy_for_one_container_leaves_others_alone() -> None:
-    assert isinstance(decide(ended(65, container="engine")), Again)
+    codes = {"containerName": "worker", "operator": "In", "values": [65]}
+    rules = [{"action": "FailJob", "onExitCodes": codes}]
+    assert isinstance(decide(ended(65, container="engine"), podFailurePolicy={"rules": rules}), Again)
+
+
+def test_an_engine_that_cannot_serve_what_it_was_given_is_not_tried_again() -> None:
+    assert decide(ended(65, container="engine")) == GiveUp(ended(65, container="engine"))
 
 
 def test_not_in_matches_all_other_codes() -> None:
