@@ -66,6 +66,7 @@ def adapter_alone(path: Path) -> None:
         (write("config.json", "[]"), r"config\.json is not a JSON object"),
         (write("config.json", "{}"), "no model_type"),
         (write("config.json", '{"model_type": "x", "auto_map": {}}'), "code of its own"),
+        (write("config.json", '{"model_type": "x", "quantization_config": {}}'), "quantised weights cannot be trained"),
         (remove("model.safetensors"), "no weights"),
         (pickle_only, r"only pytorch_model\.bin, which can run code"),
         (lose_a_shard, r"names model-00001\.safetensors, which is not there"),

@@ -9,7 +9,14 @@ from plumbline_trainer.data import DataSet
 from plumbline_trainer.failures import BadData
 from plumbline_trainer.modelfolder import ModelFolder
 from plumbline_trainer.rows import Dialogue, Message, Pair, Place
-from plumbline_trainer.template import Tokenizer, check_template, fit_rows, load_tokenizer, require_generation_marks
+from plumbline_trainer.template import (
+    Tokenizer,
+    check_template,
+    fit_rows,
+    load_tokenizer,
+    refuse_misfit,
+    require_generation_marks,
+)
 from tests.support.checkout import ROOT
 from tests.support.tiny_model import TEMPLATE, make_tiny_tokenizer
 
@@ -109,3 +116,18 @@ def test_rows_that_the_template_refuses_are_named(folder: Path) -> None:
     strict = "{% if messages[0].content == 'bad' %}{{ raise_exception('no') }}{% endif %}" + PLAIN
     with pytest.raises(BadData, match=r"rows\.jsonl:2: the model's chat template refuses"):
         fit_rows(tokenizer(folder, strict), dialogues(("good", "yes"), ("bad", "yes")), max_length=64)
+
+
+def test_a_tokenizer_of_another_model_is_refused(folder: Path) -> None:
+    fit = fit_rows(tokenizer(folder), dialogues(("hi", "yes")), max_length=64)
+    refuse_misfit(ModelFolder(folder, TEMPLATE, vocabulary=320, positions=512), fit, 64)
+    with pytest.raises(BadData, match=r"gives token \d+, but config\.json has vocab_size 100"):
+        refuse_misfit(ModelFolder(folder, TEMPLATE, vocabulary=100), fit, 64)
+
+
+def test_rows_longer_than_the_model_was_made_for_are_refused_unless_they_are_cut(folder: Path) -> None:
+    model = ModelFolder(folder, TEMPLATE, positions=48)
+    fit = fit_rows(tokenizer(folder), dialogues(("hi", "yes " * 40)), max_length=64)
+    with pytest.raises(BadData, match="rows of 64 tokens, but the model was made for 48"):
+        refuse_misfit(model, fit, 64)
+    refuse_misfit(model, fit, 48)

@@ -26,6 +26,10 @@ class ModelFolder:
 
     path: Path
     template: str
+    vocabulary: int | None = None
+    """Tokens the model knows, where its configuration says so."""
+    positions: int | None = None
+    """Longest row it was made for, where its configuration says so."""
 
     @property
     def unchanged(self) -> tuple[Path, ...]:
@@ -45,6 +49,8 @@ def check_model(path: Path) -> ModelFolder:
     config = _json(path / "config.json")
     if "auto_map" in config:
         raise BadData("model: config.json names code of its own (auto_map), which is never run; use a built-in kind")
+    if "quantization_config" in config:
+        raise BadData("model: quantised weights cannot be trained; give the model in full precision")
     if "model_type" not in config:
         raise BadData("model: config.json has no model_type; give a folder written by save_pretrained")
     _check_weights(path)
@@ -53,7 +59,12 @@ def check_model(path: Path) -> ModelFolder:
             "model: no tokenizer (tokenizer.json and tokenizer_config.json); "
             "save it beside the weights with tokenizer.save_pretrained"
         )
-    return ModelFolder(path, _template(path))
+    return ModelFolder(path, _template(path), _size(config, "vocab_size"), _size(config, "max_position_embeddings"))
+
+
+def _size(config: dict[str, Any], name: str) -> int | None:
+    found = config.get(name)
+    return found if isinstance(found, int) else None
 
 
 def _check_weights(path: Path) -> None:

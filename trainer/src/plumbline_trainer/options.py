@@ -84,6 +84,7 @@ FIXED: Final[Mapping[str, object]] = {
     "save_total_limit": None,  # `checkpoints` removes old ones, after it has sealed the new one
     "remove_unused_columns": True,
     "trust_remote_code": False,
+    "model_init_kwargs": {"use_safetensors": True},
 }
 
 

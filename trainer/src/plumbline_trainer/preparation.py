@@ -15,7 +15,14 @@ from plumbline_trainer.failures import BadSpec
 from plumbline_trainer.modelfolder import ModelFolder, check_model
 from plumbline_trainer.progress import ProgressLog
 from plumbline_trainer.rows import Dialogue, Pair
-from plumbline_trainer.template import Fit, check_template, fit_rows, load_tokenizer, require_generation_marks
+from plumbline_trainer.template import (
+    Fit,
+    check_template,
+    fit_rows,
+    load_tokenizer,
+    refuse_misfit,
+    require_generation_marks,
+)
 
 __all__ = ["HELD_OUT", "Prepared", "options_of", "prepare"]
 
@@ -66,6 +73,7 @@ def prepare(run: RunFile, work: Path, progress: ProgressLog) -> Prepared:
     if isinstance(options, SftOptions) and options.loss_on is LossOn.ASSISTANT:
         require_generation_marks(model.template)
     fit = fit_rows(tokenizer, data, options.max_length)
+    refuse_misfit(model, fit, options.max_length)
     return Prepared(model, data, fit, _count(data, fit), licence)
 
 

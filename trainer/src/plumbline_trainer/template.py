@@ -16,7 +16,10 @@ from plumbline_trainer.failures import BadData
 from plumbline_trainer.modelfolder import ModelFolder
 from plumbline_trainer.rows import Dialogue, Message, Pair, Place
 
-__all__ = ["Encoded", "Fit", "Tokenizer", "check_template", "fit_rows", "load_tokenizer", "require_generation_marks"]
+__all__ = [
+    "Encoded", "Fit", "Tokenizer", "check_template", "fit_rows", "load_tokenizer", "refuse_misfit",
+    "require_generation_marks",
+]  # fmt: skip
 
 PROBE = (Message("user", "How are you?"),)
 PROBE_ANSWER = "Very well."
@@ -138,6 +141,23 @@ def fit_rows(tokenizer: Tokenizer, data: DataSet[Dialogue] | DataSet[Pair], max_
             f"data set: no row is left, because each prompt alone fills maxLength {max_length}; raise maxLength"
         )
     return Fit(tuple(kept), tuple(fitting), cut, tuple(too_long))
+
+
+def refuse_misfit(model: ModelFolder, fit: Fit, max_length: int) -> None:
+    """Refuse tokens or lengths that the model was not made for: training would end in an error or in nonsense."""
+    pieces = [piece for row in fit.encoded for piece in (row.prompt, *row.answers) if piece]
+    largest = max(max(piece) for piece in pieces)
+    if model.vocabulary is not None and largest >= model.vocabulary:
+        raise BadData(
+            f"model: its tokenizer gives token {largest}, but config.json has vocab_size {model.vocabulary}; "
+            "give the tokenizer that belongs to the weights"
+        )
+    longest = min(max_length, max(len(row.prompt) + max(map(len, row.answers)) for row in fit.encoded))
+    if model.positions is not None and longest > model.positions:
+        raise BadData(
+            f"data set: rows of {longest} tokens, but the model was made for {model.positions} "
+            f"(max_position_embeddings); set maxLength to {model.positions} or less"
+        )
 
 
 def _encode_all(tokenizer: Tokenizer, rows: Sequence[Dialogue | Pair]) -> Iterator[Encoded | None]:
