@@ -10,7 +10,7 @@ from plumbline_api.model import Document, Timestamp
 from plumbline_api.names import API_VERSION, Kind
 from plumbline_api.progress import Progress
 from plumbline_api.reasons import Phase, Reason
-from plumbline_api.scalars import ApiVersion, DecimalText, Digest, Duration, Name, Quantity
+from plumbline_api.scalars import ApiVersion, DecimalText, Digest, Duration, Name, Quantity, Rate
 from plumbline_api.sources import DatasetSource, ModelSource, OneOf
 
 __all__ = [
@@ -115,6 +115,8 @@ class TrainingOptions(Document):
     """Warm-up: below 1 a share of all steps, otherwise a number of steps."""
     weight_decay: DecimalText = "0"
     """Decay of weights per step (AdamW)."""
+    adam_beta2: Rate = "0.999"
+    """Memory of squared gradients in AdamW; short runs learn better with a shorter one, such as 0.98."""
     scheduler: Scheduler = Scheduler.COSINE
     """How the learning rate falls after warm-up."""
     precision: Precision = Precision.FP32

@@ -47,6 +47,7 @@ COMMON: Final = (
     Field("max_length", "max_length"),
     Field("warmup", "warmup_steps", _warmup),
     Field("weight_decay", "weight_decay", float),
+    Field("adam_beta2", "adam_beta2", float),
     Field("scheduler", "lr_scheduler_type", lambda scheduler: scheduler.value),
     Field("precision", "bf16", lambda precision: precision is Precision.BF16),
     Field("save_steps", "save_steps"),
