@@ -1,7 +1,7 @@
 """The training data of this example, as dialogues and preference pairs.
 
 Drawn from the task-assistant domain of the evaluator (the training side of its tables, where it matters) and
-from training.yaml. Called by prepare.py; writes nothing itself.
+from script/training.yaml. Called by prepare.py; writes nothing itself.
 
 Two data sets with different duties:
 
@@ -55,7 +55,7 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Script:
-    """What training.yaml holds."""
+    """What script/training.yaml holds."""
 
     replies: Mapping[str, Any]
     topics: Mapping[str, Any]
@@ -75,7 +75,7 @@ class Request:
 
 
 def load_script(path: Path) -> Script:
-    """Read training.yaml."""
+    """Read script/training.yaml."""
     tables = yaml.safe_load(path.read_text(encoding="utf-8"))
     return Script(
         replies=tables["replies"],

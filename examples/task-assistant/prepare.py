@@ -6,6 +6,7 @@ Writes, beside this file unless --out names another folder:
 
     data/base.jsonl   dialogues: the base model is trained on these, from nothing
     data/pairs.jsonl  preference pairs: the base model is aligned with these
+    data/held-out.jsonl  every prompt of the suite: training refuses data that contains one of them
     init/             a Llama of about one million parameters with random weights, and its tokenizer
 
 Running it again does nothing, unless this example, the domain's tables or the parameters have changed.
@@ -26,7 +27,9 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-OUTPUTS = ("data/base.jsonl", "data/pairs.jsonl", "init")
+SCRIPT = HERE / "script" / "training.yaml"
+SUITE = HERE / "3-suite.yaml"
+OUTPUTS = ("data/base.jsonl", "data/pairs.jsonl", "data/held-out.jsonl", "init")
 
 _CHAT_TEMPLATE = (
     "{%- for message in messages %}"
@@ -92,7 +95,8 @@ def _key(seed: int, shape: Shape) -> str:
     package = Path(spec.origin).parent
     sources = [
         *sorted(HERE.glob("*.py")),
-        HERE / "training.yaml",
+        SCRIPT,
+        SUITE,
         *sorted((package / "attacks").glob("*.py")),
         package / "corpora" / "task_assistant.py",
         package / "corpora" / "task_assistant.yaml",
@@ -137,15 +141,30 @@ def _write_data(folder: Path, seed: int) -> None:
 
     from plumbline_evaluator.corpora.task_assistant import load_domain
 
-    domain, script, sizes = load_domain(), load_script(HERE / "training.yaml"), Sizes()
+    domain, script, sizes = load_domain(), load_script(SCRIPT), Sizes()
     folder.mkdir(parents=True, exist_ok=True)
-    for name, make in (("base", base_rows), ("pairs", pair_rows)):
-        rows = make(domain, script, sizes, seed)
+    made = {
+        "base": base_rows(domain, script, sizes, seed),
+        "pairs": pair_rows(domain, script, sizes, seed),
+        "held-out": _held_out_rows(),
+    }
+    for name, rows in made.items():
         path = folder / f"{name}.jsonl"
         partial = path.with_suffix(".partial")
         partial.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
         partial.replace(path)
         _say(f"{_shown(path)}: {len(rows):,} rows, {path.stat().st_size / 1e6:.1f} MB")
+
+
+def _held_out_rows() -> list[dict[str, Any]]:
+    """The prompts of the suite beside this file."""
+    import yaml
+
+    from plumbline_api.redteam import RedTeamSuite
+    from plumbline_evaluator.suite import list_cases
+
+    suite = RedTeamSuite.parse(yaml.safe_load(SUITE.read_text(encoding="utf-8")))
+    return [{"prompt": [{"role": "user", "content": turn} for turn in case.turns]} for case in list_cases(suite.spec)]
 
 
 # ---- model
@@ -216,7 +235,7 @@ def _texts(base: Path) -> list[str]:
 
     rows = [json.loads(line) for line in base.read_text(encoding="utf-8").splitlines()]
     texts = [message["content"] for row in rows for part in ("prompt", "completion") for message in row[part]]
-    return texts + list(load_script(HERE / "training.yaml").replies["refused"].values()) * 100
+    return texts + list(load_script(SCRIPT).replies["refused"].values()) * 100
 
 
 def _shown(path: Path) -> str:

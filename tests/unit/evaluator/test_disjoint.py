@@ -47,7 +47,7 @@ def load_dialogues() -> ModuleType:
 @pytest.fixture(scope="module")
 def training() -> Training:
     dialogues = load_dialogues()
-    script, sizes = dialogues.load_script(EXAMPLE / "training.yaml"), dialogues.Sizes()
+    script, sizes = dialogues.load_script(EXAMPLE / "script/training.yaml"), dialogues.Sizes()
     base = dialogues.base_rows(DOMAIN, script, sizes, 1)
     pairs = dialogues.pair_rows(DOMAIN, script, sizes, 1)
     asked = [[turn["content"] for turn in row["prompt"] if turn["role"] == "user"] for row in base]
