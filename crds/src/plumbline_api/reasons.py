@@ -119,8 +119,6 @@ class Reason(StrEnum):
     """A suite did not run every case it was asked to run."""
     JUDGE_UNRELIABLE = "JudgeUnreliable"
     """A judge gave no usable judgement."""
-    SUBJECT_CHANGED = "SubjectChanged"
-    """The subject is another one than the verdict was made for; the gate evaluates again."""
     DIGEST_MISMATCH = "DigestMismatch"
     """Content does not have the sha256 it must have."""
     NO_PASSED_SUBJECT = "NoPassedSubject"
