@@ -148,7 +148,7 @@ class Session(Reader):
     async def _interruption(self) -> Interrupted:
         await self.close()
         remedy = "run the same command again to go on from there"
-        return Interrupted("plumbline", "stopped by a signal; finished stages and checkpoints are kept", remedy)
+        return Interrupted(self.layout.root, "stopped by a signal; finished stages and checkpoints are kept", remedy)
 
     def _with_named(self, keys: Iterable[Key]) -> frozenset[Key]:
         """Keys and, in turn, the objects they name."""
