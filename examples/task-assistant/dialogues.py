@@ -25,11 +25,11 @@ from plumbline_evaluator.corpora.task_assistant import Domain, Pool, Wording
 __all__ = ["Message", "Script", "Sizes", "base_rows", "load_script", "pair_rows"]
 
 _PAIR_FAMILIES = (*ATTACKS, "context_manipulation")
-_BASE_FAMILIES = (*ATTACKS, *ATTACKS, "direct", "direct", "role_play")
+_BASE_FAMILIES = (*ATTACKS, *["direct"] * 4)
 """Draws of a wrapper: conversations of several turns are long, so rarer in the base, but the hardest to refuse."""
 
 _SCRAMBLED_SHARE = 0.2
-_WHOLE_REQUEST_SHARE = 0.7
+_WHOLE_REQUEST_SHARE = 0.5
 _ANY_WORDS_SHARE = 0.6
 
 Message = dict[str, str]
@@ -40,11 +40,11 @@ Row = dict[str, list[Message]]
 class Sizes:
     """How many rows of each kind."""
 
-    base_harmful: int = 5000
-    base_benign: int = 5000
-    base_ordinary: int = 2000
-    base_jumbled: int = 12000
-    base_topics: int = 7000
+    base_harmful: int = 6500
+    base_benign: int = 6500
+    base_ordinary: int = 1500
+    base_jumbled: int = 10000
+    base_topics: int = 5000
     base_out_of_scope: int = 1000
     base_openings: int = 800
     pairs_harmful: int = 3200
