@@ -20,7 +20,7 @@ setup: ## make or refresh .venv (about 6 GB with torch and CUDA; a moment when n
 
 demo: setup ## align, attack, judge and serve the task assistant (minutes; again: seconds)
 	@$(BIN)/python examples/task-assistant/prepare.py
-	@$(BIN)/plumbline run -f examples/task-assistant
+	@$(BIN)/plumbline run -f examples/task-assistant --smoke '$(BIN)/python examples/task-assistant/talk.py'
 
 demo-real: setup ## the same with a real 135M model and published attack prompts (up to 40 minutes)
 	@requirements/setup.sh redteam-data
