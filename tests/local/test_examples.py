@@ -100,6 +100,7 @@ def test_repeating_the_loop_in_another_state_directory_with_the_same_store_train
 ) -> None:
     again = small / "again"
     again.mkdir(mode=0o700)
+    shutil.copy(small / "undisturbed/version", again / "version")
     shutil.copytree(small / "undisturbed/store", again / "store")
     assert start(small, "again").wait() == 1
     assert ending(small, "again") == undisturbed
