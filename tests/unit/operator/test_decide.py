@@ -11,6 +11,7 @@ from plumbline_api.gate import Verdict
 from plumbline_api.meta import ConditionStatus
 from plumbline_api.names import RETRY_ANNOTATION, RULES_KEY, ExitCode, Image, Kind
 from plumbline_api.reasons import ConditionType, Phase, Reason
+from plumbline_api.redteam import RedTeamSuiteStatus
 from plumbline_api.runfile import RunFile
 from plumbline_operator.decide import decide
 from plumbline_operator.observed import ChildRef, Key, PlumblineStatus, Problem
@@ -266,7 +267,8 @@ def test_a_suite_lists_its_executions_newest_first_and_each_once() -> None:
         await passed_gate(world)
         status = world.statuses[key_of(build.suite())]
         check_status(status)
-        assert len(status.executions) == 1  # type: ignore[union-attr]  # a suite's status
+        assert isinstance(status, RedTeamSuiteStatus)
+        assert len(status.executions) == 1
         executed = find_condition(status.conditions, ConditionType.EXECUTED)
         assert executed is not None
         assert executed.status == ConditionStatus.TRUE
