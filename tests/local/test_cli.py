@@ -128,6 +128,12 @@ def test_a_folder_without_manifests_is_refused(place: Path) -> None:
     assert (done.returncode, "has no manifests" in done.stderr) == (ExitCode.BAD_SPEC, True)
 
 
+def test_an_empty_folder_can_become_the_state_directory(place: Path) -> None:
+    (place / "fresh").mkdir()
+    done = plumbline("run", "-f", "run.yaml", "--state", "fresh", "--dry-run")
+    assert (done.returncode, "would apply AlignmentRun" in done.stdout) == (ExitCode.OK, True)
+
+
 def test_get_speaks_table_yaml_json_and_names(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     finished(place)
     assert run_command(["get"]) == 0

@@ -29,8 +29,8 @@ _REFRESH_SECONDS = 1.0
 
 
 def existing(state: Path) -> frozenset[ObjectName]:
-    """Names of the objects that a state directory holds; none where there is no such directory."""
-    if not state.is_dir():
+    """Names of the objects that a state directory holds; none where there is no directory, or an empty one."""
+    if not state.is_dir() or not any(state.iterdir()):
         return frozenset()
     records = open_reader(state).records
     found = {ObjectName(key.kind.value, key.namespace, key.name) for key in records.keys()}
