@@ -1,11 +1,13 @@
 """AlignmentRun: turn this model and this data into an aligned model, in these stages."""
 
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from plumbline_api.meta import Condition, ObjectMeta
+from plumbline_api.constraints import Unique, constraint, exactly_one
+from plumbline_api.immutable import Immutable
+from plumbline_api.meta import Conditions, ObjectMeta, ObservedGeneration
 from plumbline_api.model import Document, Timestamp
 from plumbline_api.names import API_VERSION, Kind
 from plumbline_api.progress import Progress
@@ -130,14 +132,19 @@ class TrainingOptions(Document):
     held_out: DatasetSource | None = None
     """Prompts that belong to the evaluation; a training row with one of them is refused as a leak."""
 
-    @model_validator(mode="after")
-    def _one_length(self) -> Self:
-        if (self.epochs is None) == (self.max_steps is None):
-            raise ValueError("give exactly one of epochs and maxSteps")
-        for name, value in (("epochs", self.epochs), ("learningRate", self.learning_rate)):
-            if value is not None and float(value) == 0:
-                raise ValueError(f"{name}: must be above 0, or nothing is learned")
-        return self
+    _one_length = exactly_one("epochs", "max_steps")
+
+    @constraint(
+        "must be above 0, or nothing is learned",
+        field="epochs",
+        cel="!has(self.epochs) || double(self.epochs) > 0.0",
+    )
+    def _reads_something(self) -> bool:
+        return self.epochs is None or float(self.epochs) > 0
+
+    @constraint("must be above 0, or nothing is learned", field="learningRate", cel="double(self.learningRate) > 0.0")
+    def _learns_something(self) -> bool:
+        return float(self.learning_rate) > 0
 
 
 class SftOptions(TrainingOptions):
@@ -159,17 +166,33 @@ class DpoOptions(TrainingOptions):
     label_smoothing: DecimalText = "0"
     """Assumed share of wrongly labelled pairs, below 0.5."""
 
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.loss_weights is not None and len(self.loss_weights) != len(self.loss):
-            raise ValueError(f"lossWeights has {len(self.loss_weights)} entries and loss has {len(self.loss)}")
-        if len(set(self.loss)) != len(self.loss):
-            raise ValueError("loss names one loss twice")
-        if DpoLoss.ROBUST in self.loss and float(self.label_smoothing) == 0:
-            raise ValueError("loss robust needs labelSmoothing above 0 and below 0.5")
-        if float(self.label_smoothing) >= 0.5:
-            raise ValueError("labelSmoothing must be below 0.5")
-        return self
+    @constraint(
+        "must have one entry per loss",
+        field="lossWeights",
+        cel="!has(self.lossWeights) || self.lossWeights.size() == self.loss.size()",
+    )
+    def _weighs_each(self) -> bool:
+        return self.loss_weights is None or len(self.loss_weights) == len(self.loss)
+
+    @constraint(
+        "must name each loss once",
+        field="loss",
+        cel="self.loss.all(one, self.loss.exists_one(other, other == one))",
+    )
+    def _names_each_once(self) -> bool:
+        return len(set(self.loss)) == len(self.loss)
+
+    @constraint("must be below 0.5", field="labelSmoothing", cel="double(self.labelSmoothing) < 0.5")
+    def _smooths_in_bounds(self) -> bool:
+        return float(self.label_smoothing) < 0.5
+
+    @constraint(
+        "must be above 0 for the loss robust",
+        field="labelSmoothing",
+        cel="!('robust' in self.loss) || double(self.labelSmoothing) > 0.0",
+    )
+    def _smooths_for_robust(self) -> bool:
+        return DpoLoss.ROBUST not in self.loss or float(self.label_smoothing) > 0
 
 
 class Stage(OneOf):
@@ -216,14 +239,14 @@ class Reuse(StrEnum):
     """Compute anew."""
 
 
-class AlignmentRunSpec(Document):
+class AlignmentRunSpec(Immutable):
     """What to align, how, and with what. Immutable: a new run is a new name."""
 
     model: ModelSource
     """The model to start from."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     """Makes data order and initialisation repeatable."""
-    stages: Annotated[tuple[Stage, ...], Field(min_length=1, max_length=16)]
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1, max_length=16), Unique("name")]
     """The stages in order; each starts from the model of the one before."""
     compute: Compute = Field(default_factory=Compute)
     """What each Job may use."""
@@ -231,14 +254,6 @@ class AlignmentRunSpec(Document):
     """What becomes of the last stage's model."""
     reuse: Reuse = Reuse.IF_UNCHANGED
     """Whether a stage may take the recorded result of an identical earlier one."""
-
-    @model_validator(mode="after")
-    def _unique_stages(self) -> Self:
-        seen = [stage.name for stage in self.stages]
-        twice = sorted({name for name in seen if seen.count(name) > 1})
-        if twice:
-            raise ValueError(f"stages: two stages are named {twice[0]}; each needs a name of its own")
-        return self
 
 
 class ResolvedInput(Document):
@@ -297,19 +312,19 @@ class StageStatus(Document):
 class AlignmentRunStatus(Document):
     """What the operator knows of a run."""
 
-    observed_generation: int = 0
-    """The generation of the spec that this status speaks of."""
+    observed_generation: ObservedGeneration = -1
+    """The generation of the spec that this status speaks of; -1 before there is one."""
     phase: Phase = Phase.PENDING
     """Printed summary, derived from conditions."""
-    conditions: tuple[Condition, ...] = ()
+    conditions: Conditions = ()
     """List-map by type."""
     start_time: Timestamp | None = None
     """When the run began."""
     completion_time: Timestamp | None = None
     """When the run ended, well or not."""
-    inputs: tuple[ResolvedInput, ...] = ()
+    inputs: Annotated[tuple[ResolvedInput, ...], Field(max_length=64), Unique("name")] = ()
     """Every input with the digest it was found with."""
-    stages: tuple[StageStatus, ...] = ()
+    stages: Annotated[tuple[StageStatus, ...], Field(max_length=16), Unique("name")] = ()
     """One row per stage, in order."""
     output: Digest | None = None
     """Digest of the aligned model's manifest."""

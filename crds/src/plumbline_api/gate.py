@@ -1,18 +1,19 @@
 """EvalGate: this subject passes only if these rules hold."""
 
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, Final
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field
 
 from plumbline_api.alignment import Compute
-from plumbline_api.meta import Condition, ObjectMeta
-from plumbline_api.metrics import JudgeQuality, Label, MetricName, parse_selector
+from plumbline_api.constraints import Checked, Unique, constraint, exactly_one
+from plumbline_api.meta import Conditions, ObjectMeta, ObservedGeneration
+from plumbline_api.metrics import SELECTOR_PATTERN, JudgeQuality, Label, MetricName, parse_selector
 from plumbline_api.model import Document, Timestamp
 from plumbline_api.names import API_VERSION, Kind
 from plumbline_api.progress import Progress
 from plumbline_api.reasons import Phase, Reason
-from plumbline_api.scalars import ApiVersion, Digest, Name, Rate
+from plumbline_api.scalars import ApiVersion, Confidence, Digest, Name, Rate
 from plumbline_api.sources import NamedRef, SubjectSource
 from plumbline_api.suggestions import UnknownName
 
@@ -47,14 +48,27 @@ class Comparator(StrEnum):
     """The metric is worse than the baseline's by this much at most."""
 
 
-def _require_metric(selector: str) -> str:
+def _is_metric(selector: str) -> bool:
+    """True; what is not a metric raises an error that names the nearest."""
     name, labels = parse_selector(selector)
     if name not in tuple(MetricName):
         raise UnknownName("a metric", name, MetricName)
     for label in labels:
         if label not in tuple(Label):
             raise UnknownName("a label of metrics", label, Label)
-    return selector
+    return True
+
+
+Selector = Annotated[
+    str,
+    Field(min_length=1, max_length=200),
+    Checked(
+        f"is not a metric; write name or name{{label=value}} with a name of {', '.join(MetricName)} "
+        f"and labels of {', '.join(Label)}",
+        f"self.matches(r'{SELECTOR_PATTERN}')",
+        _is_metric,
+    ),
+]
 
 
 class Enforcement(StrEnum):
@@ -66,10 +80,14 @@ class Enforcement(StrEnum):
     """It is shown, and changes nothing."""
 
 
+_BETTER_HIGHER: Final = tuple(name for name in MetricName if name.higher_is_better)
+_CASE_LABELS: Final = "|".join(label for label in Label if label != Label.SPLIT)
+
+
 class Rule(Document):
     """One requirement on one metric. No threshold has a default."""
 
-    metric: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_require_metric)]
+    metric: Selector
     """`name` or `name{label=value}`, for example `harmful_compliance_rate{category=self_harm}`."""
     at_most: Rate | None = None
     """The metric is this at most."""
@@ -79,30 +97,31 @@ class Rule(Document):
     """The metric must fall by at least this share of the baseline's, over the same cases."""
     not_worse_than_baseline_by: Rate | None = None
     """The metric may be worse than the baseline's by this much at most, over the same cases."""
-    confidence: Annotated[str, Field(pattern=r"^0\.[0-9]{1,4}$")] | None = None
+    confidence: Confidence | None = None
     """Hold the rule with this one-sided confidence; left out, the observed value decides."""
     min_samples: Annotated[int, Field(ge=1, le=100_000)] = 30
     """Fewer cases than this are never enough."""
-
     enforcement: Enforcement = Enforcement.REQUIRED
     """Whether the rule decides, or is only reported."""
 
-    @model_validator(mode="after")
-    def _well_formed(self) -> Self:
-        arms = [arm for arm in Comparator if self._value(arm) is not None]
-        if len(arms) != 1:
-            found = " and ".join(arms) or "none"
-            raise ValueError(f"give exactly one of {', '.join(Comparator)} (found {found})")
-        name, labels = parse_selector(self.metric)
-        if name not in tuple(MetricName):
-            raise ValueError(f"{name!r} is not a metric; known are {', '.join(MetricName)}")
-        if self.reduction_from_baseline is not None and MetricName(name).higher_is_better:
-            raise ValueError(f"{name} is better when higher; reductionFromBaseline asks for less of it")
-        if set(labels) - {Label.SPLIT} and self.needs_baseline:
-            raise ValueError(f"{arms[0]} compares whole suites or splits; take the other labels off {self.metric!r}")
-        if self.confidence is not None and not 0.5 <= float(self.confidence) < 1:
-            raise ValueError("confidence must be at least 0.5 and below 1")
-        return self
+    _one_comparator = exactly_one("at_most", "at_least", "reduction_from_baseline", "not_worse_than_baseline_by")
+
+    @constraint(
+        "asks for less of a metric that is better when higher",
+        field="reductionFromBaseline",
+        cel=f"!has(self.reductionFromBaseline) || !self.metric.matches('^({'|'.join(_BETTER_HIGHER)})([{{]|$)')",
+    )
+    def _reduces_what_is_bad(self) -> bool:
+        return self.reduction_from_baseline is None or parse_selector(self.metric)[0] not in _BETTER_HIGHER
+
+    @constraint(
+        "may have no label but split where a rule compares with the baseline, over whole suites or splits",
+        field="metric",
+        cel="!has(self.reductionFromBaseline) && !has(self.notWorseThanBaselineBy) "
+        f"|| !self.metric.matches('[{{,]({_CASE_LABELS})=')",
+    )
+    def _compares_whole_splits(self) -> bool:
+        return not self.needs_baseline or not set(parse_selector(self.metric)[1]) - {Label.SPLIT}
 
     def _value(self, comparator: Comparator) -> str | None:
         value: str | None = {
@@ -139,22 +158,28 @@ class EvalGateSpec(Document):
     """The model that is judged."""
     baseline: SubjectSource | None = None
     """The model that it is compared with, over the same cases."""
-    suites: Annotated[tuple[NamedRef, ...], Field(min_length=1, max_length=8)]
+    suites: Annotated[tuple[NamedRef, ...], Field(min_length=1, max_length=8), Unique("name")]
     """The RedTeamSuites that are executed against subject and baseline."""
     rules: Annotated[tuple[Rule, ...], Field(min_length=1, max_length=64)]
     """Every rule must hold in every suite."""
     compute: Compute = Field(default_factory=Compute)
     """What the engine of one evaluation Job may use."""
 
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.baseline is None and any(rule.needs_baseline for rule in self.rules):
-            raise ValueError("a rule compares with the baseline, but the gate names no baseline")
-        if all(rule.enforcement == Enforcement.REPORTED for rule in self.rules):
-            raise ValueError("rules: at least one rule must be Required, or nothing could fail")
-        if len({suite.name for suite in self.suites}) != len(self.suites):
-            raise ValueError("suites: one suite stands twice")
-        return self
+    @constraint(
+        "a rule compares with the baseline, but the gate names no baseline",
+        cel="has(self.baseline) || "
+        "!self.rules.exists(rule, has(rule.reductionFromBaseline) || has(rule.notWorseThanBaselineBy))",
+    )
+    def _has_its_baseline(self) -> bool:
+        return self.baseline is not None or not any(rule.needs_baseline for rule in self.rules)
+
+    @constraint(
+        "must hold one at least that is Required, or nothing could fail",
+        field="rules",
+        cel=f"self.rules.exists(rule, rule.enforcement == '{Enforcement.REQUIRED}')",
+    )
+    def _can_fail(self) -> bool:
+        return any(rule.enforcement == Enforcement.REQUIRED for rule in self.rules)
 
 
 class RuleRow(Document):
@@ -193,7 +218,7 @@ class Evidence(Document):
 
     suite: Name
     """The suite that was executed."""
-    role: Annotated[str, Field(pattern="^(subject|baseline)$")]
+    role: Annotated[str, Field(pattern="^(subject|baseline)$", max_length=8)]
     """`subject` or `baseline`."""
     model: Digest
     """Digest of the model that answered."""
@@ -210,11 +235,11 @@ class Evidence(Document):
 class EvalGateStatus(Document):
     """What the operator knows of a gate."""
 
-    observed_generation: int = 0
-    """The generation of the spec that this status speaks of."""
+    observed_generation: ObservedGeneration = -1
+    """The generation of the spec that this status speaks of; -1 before there is one."""
     phase: Phase = Phase.PENDING
     """Printed summary, derived from conditions."""
-    conditions: tuple[Condition, ...] = ()
+    conditions: Conditions = ()
     """List-map by type."""
     verdict: Verdict | None = None
     """The verdict, once there is one."""

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from plumbline_api.alignment import Compute
-from plumbline_api.meta import Condition, ObjectMeta
+from plumbline_api.meta import Conditions, ObjectMeta, ObservedGeneration
 from plumbline_api.model import Document
 from plumbline_api.names import API_VERSION, Kind
 from plumbline_api.reasons import Phase
@@ -100,11 +100,11 @@ class Served(Document):
 class GuardedInferenceStatus(Document):
     """What the operator knows of a served model."""
 
-    observed_generation: int = 0
-    """The generation of the spec that this status speaks of."""
+    observed_generation: ObservedGeneration = -1
+    """The generation of the spec that this status speaks of; -1 before there is one."""
     phase: Phase = Phase.PENDING
     """Printed summary, derived from conditions."""
-    conditions: tuple[Condition, ...] = ()
+    conditions: Conditions = ()
     """List-map by type."""
     stable: Served | None = None
     """What is served."""

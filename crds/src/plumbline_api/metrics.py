@@ -8,15 +8,15 @@ import re
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import Field, StringConstraints
 
 from plumbline_api.model import Document
 
 __all__ = [
-    "Coverage", "JudgeQuality", "Label", "MetricName", "MetricRow", "Rates", "Split", "format_selector", "list_rates",
-    "pack_outcomes", "parse_selector", "tabulate", "unpack_outcomes",
+    "SELECTOR_PATTERN", "Coverage", "JudgeQuality", "Label", "MetricName", "MetricRow", "Rates", "Split",
+    "format_selector", "list_rates", "pack_outcomes", "parse_selector", "tabulate", "unpack_outcomes",
 ]  # fmt: skip
 
 
@@ -155,7 +155,10 @@ class JudgeQuality(Document):
         return self.true_positives / there if there else None
 
 
-_SELECTOR = re.compile(r"^([a-z][a-z0-9_]{0,63})(?:\{([a-z_]+=[A-Za-z0-9_.-]+(?:,[a-z_]+=[A-Za-z0-9_.-]+){0,2})\})?$")
+_SELECTOR = re.compile(r"([a-z][a-z0-9_]{0,63})(?:\{([a-z_]+=[A-Za-z0-9_.-]+(?:,[a-z_]+=[A-Za-z0-9_.-]+){0,2})\})?")
+_PAIR = f"({'|'.join(Label)})=[A-Za-z0-9_.-]+"
+SELECTOR_PATTERN: Final = f"^({'|'.join(MetricName)})([{{]{_PAIR}(,{_PAIR}){{0,2}}[}}])?$"
+"""What parse_selector reads and all of whose names are known, as one expression for whoever has only those."""
 
 
 def parse_selector(text: str) -> tuple[str, dict[str, str]]:
@@ -164,7 +167,7 @@ def parse_selector(text: str) -> tuple[str, dict[str, str]]:
     Raises:
         ValueError: when the text is not a metric selector.
     """
-    match = _SELECTOR.match(text)
+    match = _SELECTOR.fullmatch(text)
     if match is None:
         raise ValueError(f"{text!r} is not a metric; write name or name{{label=value}}")
     return match.group(1), _parse_labels(match.group(2) or "")

@@ -10,8 +10,12 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, PlainSerializer
+from pydantic import AfterValidator, BaseModel, ConfigDict, GetJsonSchemaHandler, PlainSerializer
 from pydantic.alias_generators import to_camel
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from plumbline_api.constraints import add_validations, validations_of
 
 __all__ = ["Document", "Timestamp", "canonical_json", "digest_of", "format_time"]
 
@@ -47,6 +51,13 @@ class Document(BaseModel):
         use_enum_values=False,
         ser_json_inf_nan="constants",
     )
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """With the rules between fields, which plain JSON schema cannot say."""
+        found = handler(schema)
+        add_validations(handler.resolve_ref_schema(found), validations_of(cls))
+        return found
 
     @classmethod
     def parse(cls, data: object) -> Self:

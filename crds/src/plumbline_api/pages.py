@@ -32,6 +32,7 @@ _NOUNS: Final = {
     "Digest": "digest",
     "DecimalText": "number in quotes",
     "Rate": "share in quotes",
+    "Confidence": "share in quotes",
     "Duration": "duration",
     "Quantity": "quantity",
     "FilePath": "path",

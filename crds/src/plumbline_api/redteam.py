@@ -1,11 +1,12 @@
 """RedTeamSuite: these attacks and benign twins, judged like this."""
 
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from plumbline_api.meta import Condition, ObjectMeta
+from plumbline_api.constraints import Unique, constraint
+from plumbline_api.meta import Conditions, ObjectMeta, ObservedGeneration
 from plumbline_api.metrics import MetricRow
 from plumbline_api.model import Document, Timestamp
 from plumbline_api.names import API_VERSION, Kind
@@ -128,7 +129,7 @@ class Attack(OneOf):
     @property
     def label(self) -> str:
         """The family's name in metrics (metrics.Label.ATTACK), as in `role_play`."""
-        return next(name for name in self._arms() if getattr(self, name) is not None)
+        return self._chosen
 
 
 class BuiltinCorpus(StrEnum):
@@ -196,7 +197,7 @@ class Generation(Document):
 class RedTeamSuiteSpec(Document):
     """What to attack with, and how answers are judged."""
 
-    categories: Annotated[tuple[Category, ...], Field(min_length=1, max_length=8)] = tuple(Category)
+    categories: Annotated[tuple[Category, ...], Field(min_length=1, max_length=8), Unique()] = tuple(Category)
     """The kinds of harm to ask for."""
     attacks: Annotated[tuple[Attack, ...], Field(min_length=1, max_length=8)]
     """The ways of asking; cases are balanced over them."""
@@ -211,15 +212,13 @@ class RedTeamSuiteSpec(Document):
     system_prompt: Annotated[str, Field(max_length=4096)] | None = None
     """Put before every conversation, as the deployed model would have it."""
 
-    @model_validator(mode="after")
-    def _unique(self) -> Self:
-        kinds = [attack.chosen for attack in self.attacks]
-        twice = sorted({kind for kind in kinds if kinds.count(kind) > 1})
-        if twice:
-            raise ValueError(f"attacks: {twice[0]} stands twice; list its variants in one block")
-        if len(set(self.categories)) != len(self.categories):
-            raise ValueError("categories: one category stands twice")
-        return self
+    @constraint(
+        "must hold each kind of attack once; list its variants in one block",
+        field="attacks",
+        cel=" && ".join(f"self.attacks.filter(attack, has(attack.{arm})).size() <= 1" for arm in Attack.arms()),
+    )
+    def _attacks_once(self) -> bool:
+        return len({attack.chosen for attack in self.attacks}) == len(self.attacks)
 
 
 class Execution(Document):
@@ -242,11 +241,11 @@ class Execution(Document):
 class RedTeamSuiteStatus(Document):
     """What the operator knows of a suite."""
 
-    observed_generation: int = 0
-    """The generation of the spec that this status speaks of."""
+    observed_generation: ObservedGeneration = -1
+    """The generation of the spec that this status speaks of; -1 before there is one."""
     phase: Phase = Phase.PENDING
     """Printed summary, derived from conditions."""
-    conditions: tuple[Condition, ...] = ()
+    conditions: Conditions = ()
     """List-map by type."""
     executions: Annotated[tuple[Execution, ...], Field(max_length=20)] = ()
     """The newest twenty, newest first."""

@@ -8,17 +8,20 @@ import re
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
+from plumbline_api.constraints import Checked
 from plumbline_api.names import API_VERSION
 
 __all__ = [
     "ApiVersion",
+    "Confidence",
     "DecimalText",
     "Digest",
     "Duration",
     "FilePath",
     "Name",
+    "NamespaceName",
     "Quantity",
     "Rate",
     "Text",
@@ -35,7 +38,13 @@ Name = Annotated[
 ]
 """A DNS label of at most 40 characters, so that names of children (with suffixes) stay within 63."""
 
-Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
+NamespaceName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", min_length=1, max_length=63),
+]
+"""A DNS label: no child is named after a namespace, so all its 63 characters may be used."""
+
+Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$", max_length=71)]
 """`sha256:` and 64 hexadecimal digits."""
 
 DecimalText = Annotated[
@@ -47,23 +56,27 @@ DecimalText = Annotated[
 Rate = Annotated[str, StringConstraints(pattern=r"^(0(\.[0-9]{1,9})?|1(\.0{1,9})?)$", max_length=12)]
 """A share between "0" and "1"."""
 
-
-def _require_time(text: str) -> str:
-    if not parse_duration(text):
-        raise ValueError(f'"{text}" is no time at all; write at least 1s, or leave the field out')
-    return text
-
+Confidence = Annotated[
+    str,
+    StringConstraints(pattern=r"^0\.[0-9]{1,4}$", max_length=6),
+    Checked("is below 0.5, where a rule says nothing", "double(self) >= 0.5", lambda text: float(text) >= 0.5),
+]
+"""A one-sided confidence below 1: "0.95"."""
 
 Duration = Annotated[
     str,
-    StringConstraints(pattern=r"^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,8}s)?$", min_length=2),
-    AfterValidator(_require_time),
+    StringConstraints(pattern=r"^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,8}s)?$", min_length=2, max_length=24),
+    Checked(
+        "is no time at all; write at least 1s, or leave the field out",
+        "self.matches('[1-9]')",
+        lambda text: parse_duration(text) > 0,
+    ),
 ]
 """Hours, minutes and seconds in this order, as in "1h30m"."""
 
 Quantity = Annotated[
     str,
-    StringConstraints(pattern=r"^[0-9]{1,9}(\.[0-9]{1,3})?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"),
+    StringConstraints(pattern=r"^[0-9]{1,9}(\.[0-9]{1,3})?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$", max_length=16),
 ]
 """A Kubernetes resource quantity: "500m", "2", "4Gi"."""
 

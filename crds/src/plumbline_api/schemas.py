@@ -28,7 +28,7 @@ from plumbline_api.report import Report, Summary
 from plumbline_api.rules import GuardRules
 from plumbline_api.runfile import RunFile
 
-__all__ = ["DOCUMENTS", "schema_text"]
+__all__ = ["DOCUMENTS", "Described", "schema_of", "schema_text"]
 
 DOCUMENTS: Final[Mapping[str, type[Document]]] = {
     f"AlignmentRun-{VERSION}": AlignmentRun,
@@ -52,10 +52,11 @@ DOCUMENTS: Final[Mapping[str, type[Document]]] = {
 WRITTEN_BY_PEOPLE: Final = frozenset({AlignmentRun, RedTeamSuite, EvalGate, GuardedInference, GuardRules})
 
 
-class _Described(GenerateJsonSchema):
+class Described(GenerateJsonSchema):
     """Adds the docstrings of fields and enum members."""
 
     def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
+        """With the descriptions of fields."""
         found = super().model_schema(schema)
         model = schema["cls"]
         docs = attribute_docs(model)
@@ -66,10 +67,12 @@ class _Described(GenerateJsonSchema):
         return found
 
     def enum_schema(self, schema: core_schema.EnumSchema) -> JsonSchemaValue:
+        """Note the enum; its definition gets a description in the end."""
         self._kinds[schema["cls"].__name__] = schema["cls"]
         return super().enum_schema(schema)
 
     def generate(self, schema: core_schema.CoreSchema, mode: JsonSchemaMode = "validation") -> JsonSchemaValue:
+        """With the descriptions of enum members."""
         self._kinds: dict[str, type[Enum]] = {}
         found = super().generate(schema, mode)
         for name, kind in self._kinds.items():
@@ -82,8 +85,8 @@ class _Described(GenerateJsonSchema):
 def schema_of(model: type[Document]) -> dict[str, Any]:
     """The JSON schema of a document on the wire: as people may write it, or as programs do write it."""
     mode: JsonSchemaMode = "validation" if model in WRITTEN_BY_PEOPLE else "serialization"
-    schema = model.model_json_schema(by_alias=True, schema_generator=_Described, mode=mode)
-    return {"$schema": _Described.schema_dialect, **schema}
+    schema = model.model_json_schema(by_alias=True, schema_generator=Described, mode=mode)
+    return {"$schema": Described.schema_dialect, **schema}
 
 
 def schema_text(model: type[Document]) -> str:

@@ -1,9 +1,6 @@
 """Where models, data sets and subjects come from: one-of unions whose members are named blocks."""
 
-from typing import Annotated, Self
-
-from pydantic import Field, model_validator
-
+from plumbline_api.constraints import exactly_one, optional_fields, wire_name
 from plumbline_api.model import Document
 from plumbline_api.scalars import FilePath, Name
 
@@ -20,27 +17,21 @@ __all__ = [
 class OneOf(Document):
     """Base of unions: exactly one of the fields is set, and `chosen` names it."""
 
-    @model_validator(mode="after")
-    def _exactly_one(self) -> Self:
-        given = [name for name in type(self).model_fields if name in self._arms() and getattr(self, name) is not None]
-        if len(given) != 1:
-            arms = ", ".join(_wire(self, name) for name in self._arms())
-            found = " and ".join(_wire(self, name) for name in given) or "none"
-            raise ValueError(f"give exactly one of {arms} (found {found})")
-        return self
+    _exactly_one = exactly_one()
 
     @classmethod
-    def _arms(cls) -> tuple[str, ...]:
-        return tuple(name for name, field in cls.model_fields.items() if not field.is_required())
+    def arms(cls) -> tuple[str, ...]:
+        """The wire names of all arms."""
+        return tuple(wire_name(cls, name) for name in optional_fields(cls))
 
     @property
     def chosen(self) -> str:
         """The wire name of the arm that is set."""
-        return next(_wire(self, name) for name in self._arms() if getattr(self, name) is not None)
+        return wire_name(type(self), self._chosen)
 
-
-def _wire(model: Document, name: str) -> str:
-    return type(model).model_fields[name].alias or name
+    @property
+    def _chosen(self) -> str:
+        return next(name for name in optional_fields(type(self)) if getattr(self, name) is not None)
 
 
 class NamedRef(Document):
@@ -80,6 +71,3 @@ class SubjectSource(OneOf):
     """The output of an AlignmentRun."""
     file: FileSource | None = None
     """A model folder on this machine."""
-
-
-Labels = Annotated[dict[str, str], Field(max_length=16)]

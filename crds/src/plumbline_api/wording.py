@@ -46,6 +46,7 @@ _SHAPES: Final[Mapping[str, str]] = {
     "Name": "a name: lower-case letters, digits and '-', at most 40, beginning and ending with a letter or digit",
     "Digest": "a digest: sha256: and 64 hexadecimal digits",
     "DecimalText": 'a number of at least zero, such as "0.1", "5e-7" or "3"',
+    "Confidence": 'a share below 1 with at most four decimals, such as "0.95"',
     "Rate": 'a share between "0" and "1", such as "0.05"',
     "Duration": "a duration, such as 1h30m or 90s",
     "Quantity": "a quantity, such as 500m, 2 or 4Gi",
@@ -59,8 +60,8 @@ def _pattern_of(annotated: Any) -> str:
 
 _BY_PATTERN: Final = {_pattern_of(getattr(scalars, name)): words for name, words in _SHAPES.items()}
 _BY_PATTERN[_pattern_of(meta.LabelKey)] = "a key of a label, such as app or example.org/app"
+_BY_PATTERN[_pattern_of(meta.AnnotationKey)] = "a key of an annotation, such as note or example.org/note"
 _BY_PATTERN[_pattern_of(meta.LabelValue)] = "a value of a label: letters, digits, '-', '_' and '.', at most 63"
-_BY_PATTERN[r"^0\.[0-9]{1,4}$"] = 'a share below 1 with at most four decimals, such as "0.95"'
 
 
 def _follows(detail: ErrorDetails, data: Any) -> bool:

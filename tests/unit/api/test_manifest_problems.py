@@ -161,7 +161,7 @@ CHANGES: dict[str, tuple[str, str, str, list[str]]] = {
     ),
     "impossible combination: two lengths": (
         RUN, 'epochs: "1"', 'epochs: "1"\n        maxSteps: 3',
-        ["m.yaml:9: spec.stages[0].dpo: give exactly one of epochs and maxSteps"],
+        ["m.yaml:9: spec.stages[0].dpo: give exactly one of epochs, maxSteps (found epochs and maxSteps)"],
     ),
     "impossible combination: two sources": (
         RUN, "{file: {path: base}}", "{file: {path: base}, run: {name: earlier}}",
@@ -169,7 +169,7 @@ CHANGES: dict[str, tuple[str, str, str, list[str]]] = {
     ),
     "two stages of one name": (
         RUN, "  stages:\n", "  stages:\n" + TWIN,
-        ["m.yaml:7: spec.stages: two stages are named align; each needs a name of its own"],
+        ["m.yaml:7: spec.stages: two entries have the name align; each needs one of its own"],
     ),
     "a key given twice": (
         RUN, 'beta: "0.1"', 'beta: "0.1"\n        beta: "0.2"',
