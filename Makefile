@@ -9,8 +9,8 @@ BIN := .venv/bin
 CHECKED := crds store operator trainer images tests examples
 SLOW := local or bench or real
 # Programs that write files into the repository, and what they write: make verify compares.
-GENERATORS := '-m plumbline_api.schemas crds/schemas' '-m plumbline_api.pages docs'
-GENERATED := crds/schemas docs
+GENERATORS := '-m plumbline_api.schemas crds/schemas' '-m plumbline_api.crd crds' '-m plumbline_api.pages docs'
+GENERATED := crds/schemas crds/*.yaml docs
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile

@@ -6,6 +6,7 @@ from typing import Final
 
 __all__ = [
     "API_VERSION",
+    "CATEGORY",
     "CONTAINER_ENGINE",
     "CONTAINER_GUARD",
     "CONTAINER_WORKER",
@@ -24,6 +25,7 @@ __all__ = [
     "MOUNT_POLICY",
     "MOUNT_RUN",
     "MOUNT_WORK",
+    "PLURALS",
     "POLICY_FILE",
     "PORT_ENGINE",
     "PORT_GUARD",
@@ -115,6 +117,10 @@ SHORT_NAMES: Final = {
     Kind.GUARDED_INFERENCE: "gin",
 }
 """What people type for a kind."""
+PLURALS: Final = {kind: f"{kind.lower()}s" for kind in Kind}
+"""What the API server calls the objects of a kind; in its addresses, in roles, in the names of the CRDs."""
+CATEGORY: Final = "plumbline"
+"""What people type for all kinds together: `kubectl get plumbline`."""
 
 
 class Image(StrEnum):
