@@ -10,6 +10,7 @@ __all__ = [
     "CONTAINER_ENGINE",
     "CONTAINER_GUARD",
     "CONTAINER_WORKER",
+    "ENV_HOST",
     "ENV_PROGRESS",
     "ENV_TERMINATION_LOG",
     "FIELD_MANAGER",
@@ -19,11 +20,15 @@ __all__ = [
     "LABEL_OWNER",
     "LABEL_OWNER_KIND",
     "LABEL_PURPOSE",
+    "LABEL_QUEUE",
+    "LABEL_QUEUE_PRIORITY",
+    "LABEL_REVISION",
     "LABEL_STAGE",
     "LABEL_SUBJECT",
     "LABEL_SUITE",
     "MOUNT_POLICY",
     "MOUNT_RUN",
+    "MOUNT_SCRATCH",
     "MOUNT_WORK",
     "PLURALS",
     "POLICY_FILE",
@@ -68,6 +73,12 @@ LABEL_GATE: Final = f"{GROUP}/gate"
 """On served Deployments: the EvalGate that let them pass."""
 LABEL_SUBJECT: Final = f"{GROUP}/subject"
 """On evaluation Jobs and served pods: the first 12 digits of the model's digest."""
+LABEL_REVISION: Final = f"{GROUP}/revision"
+"""On served pods, and in the selector of their Deployment alone: which content they serve, and how."""
+LABEL_QUEUE: Final = "kueue.x-k8s.io/queue-name"
+"""On stage Jobs and nothing else: the queue that admits them. Read by Kueue."""
+LABEL_QUEUE_PRIORITY: Final = "kueue.x-k8s.io/priority-class"
+"""On stage Jobs and nothing else: Kueue's WorkloadPriorityClass."""
 
 RETRY_ANNOTATION: Final = f"{GROUP}/retry"
 """Written by people (`plumbline retry`): a nonce; a new value starts a new attempt of a failed object."""
@@ -76,6 +87,8 @@ MOUNT_RUN: Final = "/plumbline/run"
 """Where a Job finds its RunFile."""
 MOUNT_WORK: Final = "/plumbline/work"
 """Scratch space and checkpoints of a Job."""
+MOUNT_SCRATCH: Final = "/tmp"  # noqa: S108 - a volume of the pod's own
+"""Where any program of a pod may write; everything else but MOUNT_WORK is read-only."""
 MOUNT_POLICY: Final = "/plumbline/policy"
 """Where the guard finds its PolicyFile."""
 RUN_FILE: Final = "run.json"
@@ -87,6 +100,8 @@ ENV_TERMINATION_LOG: Final = "PLUMBLINE_TERMINATION_LOG"
 """Set by whoever runs a container elsewhere than in a pod: where the Report summary goes."""
 ENV_PROGRESS: Final = "PLUMBLINE_PROGRESS"
 """A file to which a Job appends Progress lines; absent where nobody looks."""
+ENV_HOST: Final = "PLUMBLINE_HOST"
+"""The address on which a guard listens: all in a pod, loopback where there is none."""
 SUMMARY_LIMIT_BYTES: Final = 4096
 """What Kubernetes keeps of a termination message."""
 

@@ -43,4 +43,7 @@ class Decision:
     apply: tuple[Child, ...] = ()
     """In the order in which they must be created."""
     delete: tuple[ChildRef, ...] = ()
+    """To be carried out after the status was written: what is known of a child must not go with it."""
     events: tuple[Event, ...] = ()
+    wake_after: float | None = None
+    """Seconds after which to decide again, because time alone will change the answer; None where it will not."""

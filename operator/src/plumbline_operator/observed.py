@@ -5,7 +5,9 @@ Made by an implementation of the Cluster port; read by decide, plan, gates and s
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from plumbline_api.alignment import AlignmentRun, AlignmentRunStatus
 from plumbline_api.configmap import ConfigMap
@@ -52,7 +54,7 @@ class Key:
 
 @dataclass(frozen=True, order=True)
 class ChildRef:
-    """Which child: the kind (Job, Deployment, ConfigMap) and name."""
+    """Which child: the kind (Job, Deployment, ConfigMap, Service ...) and name."""
 
     kind: str
     name: str
@@ -70,28 +72,37 @@ class JobPhase(StrEnum):
     """Life of a Job, retries included: Failed means that no retry is left."""
 
     PENDING = "Pending"
+    """None of its pods has begun to work."""
     RUNNING = "Running"
+    """One has, even where the next has to wait."""
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
 
 
 @dataclass(frozen=True)
 class JobState:
-    """A Job as observed. `problem` is set where it failed; `summary` where it left one."""
+    """A Job as observed. `summary` is set where it left one."""
 
     name: str
     labels: Mapping[str, str]
     phase: JobPhase
     summary: Summary | None = None
     problem: Problem | None = None
+    """Why it failed; before its end, why it does not go on at the moment."""
     progress: Progress | None = None
     preempted: bool = False
-    """The last attempt was told to stop; another one will resume."""
+    """The last attempt was ended from outside; another one will resume."""
+    waiting_since: datetime | None = None
+    """Since when a first pod should have begun to work; None once one has, and while a queue holds the Job."""
+    hopeless: bool = False
+    """The problem of a Job that has not ended will not pass by itself."""
+    deleting: bool = False
+    """It has been deleted and is not gone yet; one of the same name cannot be made before."""
 
 
 @dataclass(frozen=True)
 class DeploymentState:
-    """A served pod as observed."""
+    """Served pods as observed; ready are those of the pod that is furthest."""
 
     name: str
     engine_ready: bool = False
@@ -99,7 +110,11 @@ class DeploymentState:
     endpoint: str | None = None
     """Base URL of the guard, where it can be reached."""
     problem: Problem | None = None
-    """Set where the pod keeps failing."""
+    """Why no pod is ready."""
+    waiting_since: datetime | None = None
+    """Since when the problem may pass by itself, for example while an image is pulled again."""
+    hopeless: bool = False
+    """The problem will not pass by itself."""
 
 
 @dataclass(frozen=True)
@@ -130,10 +145,22 @@ class GateState:
 
 @dataclass(frozen=True)
 class Runtime:
-    """Settings of the place that Jobs run in: image references by digest, and the artifact store."""
+    """Settings of the place that pods run in. All but the first two are for clusters."""
 
     images: Mapping[Image, str]
+    """References by digest."""
     store: str
+    """URI of the artifact store."""
+    store_claim: str | None = None
+    """The PersistentVolumeClaim that holds a store of scheme file; mounted at the store's path."""
+    service_accounts: Mapping[Image, str] = field(default_factory=dict)
+    """By the image that a pod is made for (trainer, evaluator, guard); left out, the namespace's default."""
+    pull_secrets: tuple[str, ...] = ()
+    """Names of the Secrets that images are pulled with."""
+    egress: tuple[Mapping[str, Any], ...] | None = None
+    """Egress rules of a NetworkPolicy that every pod gets; empty allows nothing, None makes no such policy."""
+    start_deadline: int | None = None
+    """Seconds that a pod may need to begin its work before that is a failure; None waits for ever."""
 
 
 @dataclass(frozen=True)
@@ -156,3 +183,5 @@ class Observed:
     suites: Mapping[str, RedTeamSuite] = field(default_factory=dict)
     gates: Mapping[str, GateState] = field(default_factory=dict)
     config_maps: Mapping[str, ConfigMap] = field(default_factory=dict)
+    deleting: bool = False
+    """The object has been deleted and is not gone yet: nothing may be made for it any more."""

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from plumbline_api.names import CONTAINER_ENGINE, CONTAINER_GUARD, PORT_GUARD, ExitCode
+from plumbline_api.names import CONTAINER_ENGINE, CONTAINER_GUARD, PORT_GUARD
 from plumbline_api.reasons import Reason
+from plumbline_operator.exits import FATAL_EXIT_CODES
 from plumbline_operator.local.attempts import Attempt, attempts_in, next_attempt
 from plumbline_operator.local.machine import Machine
 from plumbline_operator.local.ownership import OwnedManifest, read_owned
@@ -30,7 +31,6 @@ __all__ = ["Deployment", "read_deployments"]
 
 STARTS_KEPT = 5
 STARTS_BEFORE_PROBLEM = 3
-HOPELESS = frozenset({ExitCode.BAD_SPEC, ExitCode.BAD_DATA, ExitCode.NOT_PERMITTED, ExitCode.BAD_CONFIG})
 
 
 @dataclass
@@ -82,6 +82,7 @@ class Deployment:
             guard_ready=ready.get(CONTAINER_GUARD, False),
             endpoint=None if port is None else f"http://127.0.0.1:{port}",
             problem=self._problem or (problems[0] if problems else None),
+            hopeless=True,
         )
 
     async def see_through(self, machine: Machine, texts: Texts, changed: Callable[[], None]) -> None:
@@ -177,7 +178,7 @@ class Deployment:
 
     def _note_end(self, container: Served, result: PodResult) -> None:
         container.ends += 1
-        hopeless = result.cause == Cause.NOT_STARTED or result.exit_code in HOPELESS
+        hopeless = result.cause == Cause.NOT_STARTED or result.exit_code in FATAL_EXIT_CODES
         if hopeless or container.ends >= STARTS_BEFORE_PROBLEM:
             attempt = attempts_in(self.folder / container.name)[-1]
             container.problem = explain_exit(result, attempt.folder, starts=container.ends)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from plumbline_api.names import ExitCode
 from plumbline_api.progress import Progress
 from plumbline_api.reasons import Reason
 from plumbline_api.report import Result, Summary
+from plumbline_operator.exits import reason_of_exit
 from plumbline_operator.local.errors import in_plain_words
 from plumbline_operator.local.podplan import Cause, PodResult, log_file, progress_file, termination_file
 from plumbline_operator.local.retries import GiveUp
@@ -18,14 +18,6 @@ from plumbline_operator.observed import Problem
 
 __all__ = ["explain_exit", "explain_failure", "explain_missing_summary", "read_progress", "read_summary"]
 
-BY_CODE = {
-    ExitCode.BAD_SPEC: Reason.BAD_SPEC,
-    ExitCode.BAD_DATA: Reason.BAD_DATA,
-    ExitCode.UNAVAILABLE: Reason.DEPENDENCY_UNAVAILABLE,
-    ExitCode.PREEMPTED: Reason.PREEMPTED,
-    ExitCode.NOT_PERMITTED: Reason.NOT_PERMITTED,
-    ExitCode.BAD_CONFIG: Reason.BAD_CONFIGURATION,
-}
 MOST_TEXT = 900
 TAIL = 65536
 
@@ -109,7 +101,7 @@ def _reason(last: PodResult, summary: Summary | None) -> tuple[Reason, str]:
         return Reason.DEPENDENCY_UNAVAILABLE, f"{where} did not come up ({last.message})"
     if summary is not None and summary.result != Result.SUCCEEDED and summary.message:
         return summary.reason, summary.message
-    return BY_CODE.get(last.exit_code, Reason.INTERNAL_ERROR), f"{where} {_ending(last)}"
+    return reason_of_exit(last.exit_code), f"{where} {_ending(last)}"
 
 
 def _ending(last: PodResult) -> str:

@@ -12,6 +12,7 @@ from plumbline_api import names
 from plumbline_api.alignment import Compute
 from plumbline_api.names import port_variable
 from plumbline_api.scalars import parse_quantity
+from plumbline_operator.exits import FATAL_EXIT_CODES
 
 __all__ = [
     "JobPlan",
@@ -27,13 +28,6 @@ __all__ = [
 
 _GRACE_SECONDS = 60
 _BACKOFF_LIMIT = 3
-_FATAL_EXIT_CODES = (
-    names.ExitCode.BAD_SPEC,
-    names.ExitCode.BAD_DATA,
-    names.ExitCode.NOT_PERMITTED,
-    names.ExitCode.BAD_CONFIG,
-)
-
 Manifest = dict[str, Any]
 
 
@@ -127,7 +121,7 @@ def job(plan: JobPlan) -> Manifest:
                     "action": "FailJob",
                     "onExitCodes": {
                         "operator": "In",
-                        "values": sorted(_FATAL_EXIT_CODES),
+                        "values": sorted(FATAL_EXIT_CODES),
                     },
                 },
                 {

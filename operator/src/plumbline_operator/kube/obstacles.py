@@ -1,0 +1,167 @@
+"""What keeps a pod from beginning its work, as far as its status shows it. Pure; called by states.
+
+The status shows what the scheduler and the kubelet wrote into it. Why a pod was never made (a quota, an admission
+policy) and which volume cannot be mounted stand in events only: for these the message says where to look. Messages
+hold no counts and no times, which change with every look and would be a write of our status each.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from plumbline_api.reasons import Reason
+from plumbline_api.scalars import parse_quantity
+from plumbline_operator.exits import FATAL_EXIT_CODES
+from plumbline_operator.kube.podends import explain_end, last_end, short
+from plumbline_operator.kube.rawobjects import Raw, condition, containers_of, is_true, moment, name_of, part
+from plumbline_operator.observed import Problem
+
+__all__ = ["PATIENCE", "Obstacle", "find_obstacle"]
+
+PATIENCE: Final = timedelta(seconds=60)
+"""What takes this long without a word is worth telling: volumes that are not mounted, pods that are not made."""
+_RESTARTS: Final = 3
+"""A container that ends this often before it is ready will do so again."""
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """A problem, and whether it will stay."""
+
+    problem: Problem
+    hopeless: bool = False
+
+
+def find_obstacle(pod: Raw, now: datetime) -> Obstacle | None:
+    """What keeps a pod from its work; None where its status names nothing."""
+    scheduled = condition(pod, "PodScheduled")
+    if scheduled is not None and scheduled.get("status") == "False":
+        return Obstacle(_explain_scheduling(pod, scheduled))
+    for container in containers_of(pod):
+        found = _container_obstacle(pod, container)
+        if found is not None:
+            return found
+    return _unmounted(pod, scheduled, now)
+
+
+def _explain_scheduling(pod: Raw, scheduled: Raw) -> Problem:
+    text, where = str(scheduled.get("message", "")), f"pod {name_of(pod)}"
+    if scheduled.get("reason") == "SchedulingGated":
+        return Problem(Reason.QUEUE_PENDING, f"{where} waits for whoever set its scheduling gates to admit it")
+    if "persistentvolumeclaim" in text.lower():
+        return Problem(Reason.VOLUME_MISSING, f"{where} has no volume: {short(text)}; create or bind the claim")
+    facts = [words for found, words in _SCHEDULING if re.search(found, text)]
+    lacking = sorted({found.rstrip(".") for found in re.findall(r"Insufficient ([\w./-]+)", text)})
+    facts += [f"no node has enough {resource} left ({_wanted(pod, resource)} asked for)" for resource in lacking]
+    fact = ", ".join(facts) or short(text.partition(" preemption:")[0])
+    remedy = "add or free such nodes, or change spec.compute"
+    return Problem(Reason.UNSCHEDULABLE, f"no node can take {where}: {fact}; {remedy}")
+
+
+_SCHEDULING: Final = (
+    (r"node affinity/selector", "nodes do not match spec.compute.nodeSelector"),
+    (r"untolerated taint", "nodes have taints that spec.compute.tolerations does not name"),
+    (r"no nodes available", "there are no nodes"),
+)
+
+
+def _wanted(pod: Raw, resource: str) -> str:
+    """How much of a resource the containers of a pod ask for together."""
+    spec = part(pod, "spec")
+    given = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
+    total = sum(parse_quantity(str(part(one, "resources", "requests").get(resource, "0"))) for one in given)
+    return f"{total:f}" if total else "some"
+
+
+def _container_obstacle(pod: Raw, container: Raw) -> Obstacle | None:
+    waiting = part(container, "state", "waiting")
+    explain = _WAITING.get(str(waiting.get("reason", "")))
+    if explain is not None:
+        return explain(pod, container, str(waiting.get("message", "")))
+    ended = last_end(container)
+    if ended is None or container.get("ready") or not container.get("restartCount"):
+        return None
+    reason, fact = explain_end(pod, container, ended)
+    hopeless = ended.get("exitCode") in FATAL_EXIT_CODES or int(container["restartCount"]) >= _RESTARTS
+    return Obstacle(Problem(reason, f"{fact}, and is started again"), hopeless)
+
+
+def _explain_image(pod: Raw, container: Raw, text: str) -> Obstacle:
+    cause = next((words for found, words in _PULLING if re.search(found, text, re.IGNORECASE)), _PULLING_UNKNOWN)
+    name = container.get("name")
+    image = next((one.get("image") for one in _declared(pod) if one.get("name") == name), container.get("image"))
+    fact = f"image {image} of container {name} cannot be pulled for pod {name_of(pod)}: {cause}"
+    invalid = part(container, "state", "waiting").get("reason") == "InvalidImageName"
+    return Obstacle(Problem(Reason.IMAGE_PULL_FAILED, fact), hopeless=invalid)
+
+
+_PULLING: Final = (
+    (r"invalid reference|couldn.t parse image|failed to apply default image tag", "the reference is no image's name"),
+    (
+        r"unauthorized|denied|forbidden|authentication required|no basic auth|40[13]",
+        "the registry refuses; check the image pull secrets",
+    ),
+    (
+        r"not found|manifest unknown|does not exist|not present",
+        "there is no such image; push it, or correct the operator's settings",
+    ),
+    (r"x509|certificate|tls", "the registry's certificate is not trusted; give the nodes its authority"),
+    (
+        r"no such host|timeout|refused|unreachable|dial|EOF|reset",
+        "the registry cannot be reached; check its name and the network",
+    ),
+    (r"no space", "the node's disk is full; free space on it"),
+)
+_PULLING_UNKNOWN: Final = "`kubectl describe pod` says why"
+
+
+def _declared(pod: Raw) -> tuple[Raw, ...]:
+    spec = part(pod, "spec")
+    return (*(spec.get("initContainers") or ()), *(spec.get("containers") or ()))
+
+
+def _explain_config(pod: Raw, container: Raw, text: str) -> Obstacle:
+    where = f"container {container.get('name')} of pod {name_of(pod)}"
+    absent = re.search(r"(secret|configmap) \"?([\w./-]+)\"? not found", text, re.IGNORECASE)
+    keyless = re.search(r"couldn't find key (\S+) in (secret|configmap) (\S+)", text, re.IGNORECASE)
+    if absent is not None:
+        kind, lack = absent[1].lower(), f"{absent[2]} does not exist; create it"
+    elif keyless is not None:
+        kind, lack = keyless[2].lower(), f"{keyless[3]} has no key {keyless[1]}; add it"
+    else:
+        return Obstacle(Problem(Reason.BAD_CONFIGURATION, f"{where} cannot be created: {short(text)}"))
+    if kind == "secret":
+        return Obstacle(Problem(Reason.SECRET_MISSING, f"{where} needs a Secret, but {lack}"))
+    return Obstacle(Problem(Reason.NOT_FOUND, f"{where} needs a ConfigMap, but {lack}"))
+
+
+def _explain_creation(pod: Raw, container: Raw, text: str) -> Obstacle:
+    fact = f"container {container.get('name')} of pod {name_of(pod)} cannot be started: {short(text)}"
+    return Obstacle(Problem(Reason.BAD_CONFIGURATION, f"{fact}; check the image and the node"))
+
+
+_WAITING: Final[Mapping[str, Callable[[Raw, Raw, str], Obstacle]]] = {
+    "ErrImagePull": _explain_image,
+    "ImagePullBackOff": _explain_image,
+    "InvalidImageName": _explain_image,
+    "ErrImageNeverPull": _explain_image,
+    "ImageInspectError": _explain_image,
+    "RegistryUnavailable": _explain_image,
+    "SignatureValidationFailed": _explain_image,
+    "CreateContainerConfigError": _explain_config,
+    "CreateContainerError": _explain_creation,
+    "RunContainerError": _explain_creation,
+}
+"""By the reason that the kubelet gives for a container that waits."""
+
+
+def _unmounted(pod: Raw, scheduled: Raw | None, now: datetime) -> Obstacle | None:
+    """A pod on a node whose sandbox does not come up: its volumes are mounted first, so they are the likely cause."""
+    since = None if scheduled is None else moment(scheduled.get("lastTransitionTime"))
+    sandbox = condition(pod, "PodReadyToStartContainers")
+    if since is None or sandbox is None or is_true(pod, "PodReadyToStartContainers") or now - since < PATIENCE:
+        return None
+    fact = f"volumes or network of pod {name_of(pod)} are not ready; `kubectl describe pod {name_of(pod)}` names them"
+    return Obstacle(Problem(Reason.VOLUME_MISSING, fact))
