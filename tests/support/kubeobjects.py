@@ -4,14 +4,17 @@ from typing import Any
 
 from plumbline_api.model import canonical_json, format_time
 from plumbline_api.names import CONTAINER_WORKER, LABEL_QUEUE
+from plumbline_api.reasons import Reason
 from plumbline_api.report import Summary
+from plumbline_operator.kube.states import job_state
+from plumbline_operator.observed import DeploymentState, JobState
 from tests.support.build import later, training_summary
 
 Raw = dict[str, Any]
 
 __all__ = [
-    "condition", "container", "deployment", "ended", "job", "obstructed", "pod", "running", "service", "summary_text",
-    "waiting",
+    "condition", "container", "deployment", "ended", "job", "look", "obstructed", "pod", "reason_of", "running",
+    "service", "summary_text", "waiting", "words_of",
 ]  # fmt: skip
 
 
@@ -100,3 +103,20 @@ def deployment(*conditions: Raw, revision: str = "r1") -> Raw:
 def service(port: int = 80) -> Raw:
     """The Service in front of the guards."""
     return {"metadata": {"name": "served-guard", "namespace": "default"}, "spec": {"ports": [{"port": port}]}}
+
+
+def look(thing: Raw, *pods: Raw, after: float = 5) -> JobState:
+    """The state of a Job so many seconds after noon."""
+    return job_state(thing, pods, None, later(after))
+
+
+def reason_of(state: JobState | DeploymentState) -> Reason:
+    """The reason of a problem that there must be."""
+    assert state.problem is not None
+    return state.problem.reason
+
+
+def words_of(state: JobState | DeploymentState) -> str:
+    """The message of a problem that there must be."""
+    assert state.problem is not None
+    return state.problem.message

@@ -1,35 +1,30 @@
-"""What a cluster's Jobs and Deployments are doing, from the objects of the API: each fault with its own reason."""
+"""What a cluster's Jobs are doing and how they ended, from the objects of the API."""
 
 from typing import Any
 
 import pytest
 
-from plumbline_api.names import CONTAINER_ENGINE, CONTAINER_GUARD
+from plumbline_api.names import CONTAINER_ENGINE
 from plumbline_api.reasons import Reason
 from plumbline_api.report import Result, Summary
-from plumbline_operator.kube.states import deployment_state, job_state
-from plumbline_operator.observed import JobPhase, JobState
-from tests.support import build, kubeobjects
-from tests.support.kubeobjects import Raw, condition, ended, job, obstructed, pod, running, summary_text, waiting
+from plumbline_operator.observed import JobPhase
+from tests.support import build
+from tests.support.kubeobjects import (
+    Raw,
+    condition,
+    ended,
+    job,
+    look,
+    pod,
+    reason_of,
+    running,
+    summary_text,
+    waiting,
+    words_of,
+)
 
 COMPLETE = condition("Complete")
-SCHEDULED = condition("PodScheduled")
-UNMOUNTED = condition("PodReadyToStartContainers", "False")
 BACKOFF = condition("Failed", reason="BackoffLimitExceeded", message="Job has reached the specified backoff limit")
-
-
-def look(job: Raw, *pods: Raw, after: float = 5) -> JobState:
-    return job_state(job, pods, None, build.later(after))
-
-
-def reason_of(state: JobState) -> Reason:
-    assert state.problem is not None
-    return state.problem.reason
-
-
-def words_of(state: JobState) -> str:
-    assert state.problem is not None
-    return state.problem.message
 
 
 def failed_by(policy: str) -> Raw:
@@ -256,182 +251,3 @@ def test_a_second_attempt_that_cannot_start_says_why_and_has_no_deadline() -> No
     first = pod(ended(75), name="a", born=0)
     state = look(job(), first, pod(waiting("ErrImagePull", "not found"), name="b", born=9), after=9000)
     assert (state.phase, reason_of(state), state.waiting_since) == (JobPhase.RUNNING, Reason.IMAGE_PULL_FAILED, None)
-
-
-# What keeps a pod from starting
-
-
-@pytest.mark.parametrize(
-    ("reason", "message", "words"),
-    [
-        ("ErrImagePull", 'failed to resolve reference "r/i:1": r/i:1: not found', "there is no such image"),
-        (
-            "ImagePullBackOff",
-            'Back-off pulling image "r/i": ErrImagePull: unexpected status: 401 Unauthorized',
-            "secrets",
-        ),
-        ("ErrImagePull", "dial tcp: lookup registry: no such host", "cannot be reached"),
-        ("ErrImagePull", "x509: certificate signed by unknown authority", "not trusted"),
-        ("ImagePullBackOff", 'Back-off pulling image "r/i"', "kubectl describe pod"),
-        ("ErrImageNeverPull", "Container image is not present with pull policy of Never", "no such image"),
-    ],
-)
-def test_an_image_that_cannot_be_pulled_is_told_while_the_job_is_pending(reason: str, message: str, words: str) -> None:
-    state = look(job(), pod(waiting(reason, message)))
-    assert (state.phase, reason_of(state), state.hopeless) == (JobPhase.PENDING, Reason.IMAGE_PULL_FAILED, False)
-    assert words in words_of(state)
-    assert "registry/worker" in words_of(state)
-
-
-def test_a_name_that_is_no_images_will_never_be_pulled() -> None:
-    state = look(job(), pod(waiting("InvalidImageName", "couldn't parse image name")))
-    assert (reason_of(state), state.hopeless) == (Reason.IMAGE_PULL_FAILED, True)
-
-
-def test_a_lack_of_gpus_is_told_by_the_name_of_the_resource_and_without_counts_of_nodes() -> None:
-    message = (
-        "0/3 nodes are available: 1 node(s) had untolerated taint {gpu: }, 2 Insufficient nvidia.com/gpu. "
-        "preemption: 0/3 nodes are available: 3 No preemption victims found for incoming pod."
-    )
-    state = look(job(), obstructed(message, requests={"nvidia.com/gpu": "2"}))
-    assert (state.phase, reason_of(state)) == (JobPhase.PENDING, Reason.UNSCHEDULABLE)
-    assert "no node has enough nvidia.com/gpu left (2 asked for)" in words_of(state)
-    assert "tolerations" in words_of(state)
-    assert "0/3" not in words_of(state)
-
-
-def test_a_node_selector_that_fits_nothing_is_told_by_its_field() -> None:
-    state = look(job(), obstructed("0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector."))
-    assert "spec.compute.nodeSelector" in words_of(state)
-
-
-def test_what_the_scheduler_says_is_told_where_it_is_nothing_we_know() -> None:
-    state = look(job(), obstructed("0/1 nodes are available: 1 Too many pods. preemption: not helpful"))
-    assert "Too many pods" in words_of(state)
-    assert "preemption" not in words_of(state)
-
-
-def test_a_missing_volume_claim_is_told_by_its_name() -> None:
-    state = look(job(), obstructed('0/1 nodes are available: persistentvolumeclaim "store" not found.'))
-    assert reason_of(state) == Reason.VOLUME_MISSING
-    assert '"store"' in words_of(state)
-
-
-@pytest.mark.parametrize(
-    ("message", "reason", "words"),
-    [
-        ('secret "keys" not found', Reason.SECRET_MISSING, "keys does not exist"),
-        ("couldn't find key token in Secret default/keys", Reason.SECRET_MISSING, "default/keys has no key token"),
-        ('configmap "rules" not found', Reason.NOT_FOUND, "rules does not exist"),
-        ("container has runAsNonRoot and image will run as root", Reason.BAD_CONFIGURATION, "runAsNonRoot"),
-    ],
-)
-def test_what_a_container_lacks_is_told_by_kind_and_name(message: str, reason: Reason, words: str) -> None:
-    state = look(job(), pod(waiting("CreateContainerConfigError", message)))
-    assert reason_of(state) == reason
-    assert words in words_of(state)
-
-
-def test_volumes_that_are_not_mounted_are_told_after_a_minute() -> None:
-    stuck = pod(waiting("ContainerCreating"), conditions=(SCHEDULED, UNMOUNTED))
-    assert look(job(), stuck, after=30).problem is None
-    assert reason_of(look(job(), stuck, after=90)) == Reason.VOLUME_MISSING
-
-
-def test_a_slow_pull_is_no_problem() -> None:
-    ready = condition("PodReadyToStartContainers")
-    slow = pod(waiting("ContainerCreating"), conditions=(SCHEDULED, ready))
-    assert look(job(), slow, after=900).problem is None
-
-
-def test_a_sidecar_that_ends_again_and_again_keeps_the_worker_from_starting() -> None:
-    back = waiting("CrashLoopBackOff", name=CONTAINER_ENGINE, last={"exitCode": 70, "reason": "Error"}, restarts=1)
-    state = look(job(), pod(waiting("PodInitializing"), sidecars=(back,)))
-    assert (reason_of(state), state.hopeless) == (Reason.INTERNAL_ERROR, False)
-    back["restartCount"] = 3
-    assert look(job(), pod(waiting("PodInitializing"), sidecars=(back,))).hopeless
-
-
-def test_pods_that_are_never_made_are_told_after_a_minute_with_the_place_to_look() -> None:
-    assert look(job(), after=59).problem is None
-    state = look(job(), after=61)
-    assert reason_of(state) == Reason.PODS_NOT_CREATED
-    assert "kubectl describe job base-s0" in words_of(state)
-
-
-def test_a_queued_job_waits_for_its_queue_without_a_deadline() -> None:
-    state = look(job(condition("Suspended"), suspend=True, queue="gpus"), after=9000)
-    assert (state.phase, reason_of(state), state.waiting_since) == (JobPhase.PENDING, Reason.QUEUE_PENDING, None)
-    assert "queue gpus" in words_of(state)
-
-
-def test_a_job_that_somebody_suspended_says_so() -> None:
-    assert reason_of(look(job(suspend=True))) == Reason.SUSPENDED
-
-
-def test_messages_say_the_same_however_late_it_is() -> None:
-    cases = [(job(), obstructed("0/1 nodes are available: 1 Insufficient cpu.")), (job(), pod(waiting("ErrImagePull")))]
-    for thing, stuck in cases:
-        assert look(thing, stuck, after=100) == look(thing, stuck, after=9000)
-
-
-# What is served
-
-
-def served(*containers: Raw, **more: Any) -> Raw:
-    return pod(*containers, owner="rs-1", labels={"revision": "r1"}, **more)
-
-
-def unready(name: str, **more: Any) -> Raw:
-    return running(name, **more) | {"ready": False}
-
-
-def test_a_pod_with_both_ready_serves_at_the_service() -> None:
-    pods = [served(running(CONTAINER_GUARD), running(CONTAINER_ENGINE))]
-    state = deployment_state(kubeobjects.deployment(), pods, kubeobjects.service(), build.later(5))
-    assert (state.engine_ready, state.guard_ready, state.problem) == (True, True, None)
-    assert state.endpoint == "http://served-guard.default.svc"
-
-
-def test_readiness_is_that_of_one_pod_and_not_a_sum_over_several() -> None:
-    one = served(running(CONTAINER_GUARD), unready(CONTAINER_ENGINE), name="a")
-    other = served(unready(CONTAINER_GUARD), running(CONTAINER_ENGINE), name="b")
-    state = deployment_state(kubeobjects.deployment(), [one, other], None, build.later(5))
-    assert not (state.engine_ready and state.guard_ready)
-
-
-def test_pods_of_another_revision_and_pods_that_go_do_not_serve() -> None:
-    going = served(running(CONTAINER_GUARD), running(CONTAINER_ENGINE))
-    going["metadata"]["deletionTimestamp"] = "2026-01-31T12:00:03Z"
-    other = pod(running(CONTAINER_GUARD), running(CONTAINER_ENGINE), labels={"revision": "r0"})
-    state = deployment_state(kubeobjects.deployment(), [going, other], None, build.later(5))
-    assert (state.engine_ready, state.guard_ready) == (False, False)
-
-
-def test_what_keeps_a_served_pod_from_starting_is_told_and_may_pass() -> None:
-    pods = [served(waiting("ErrImagePull", "not found", name=CONTAINER_ENGINE), running(CONTAINER_GUARD))]
-    state = deployment_state(kubeobjects.deployment(), pods, None, build.later(5))
-    assert state.problem is not None
-    assert (state.problem.reason, state.hopeless) == (Reason.IMAGE_PULL_FAILED, False)
-    assert state.waiting_since == build.NOON
-
-
-def test_an_engine_that_keeps_ending_is_a_problem_also_while_it_is_up_for_a_moment() -> None:
-    bad = unready(CONTAINER_ENGINE, last={"exitCode": 65, "reason": "Error"}, restarts=1)
-    state = deployment_state(kubeobjects.deployment(), [served(running(CONTAINER_GUARD), bad)], None, build.later(5))
-    assert state.problem is not None
-    assert (state.problem.reason, state.hopeless) == (Reason.BAD_DATA, True)
-
-
-def test_a_deployment_tells_why_its_pods_are_refused() -> None:
-    text = 'pods "x" is forbidden: exceeded quota: gpus'
-    refused = kubeobjects.deployment(condition("ReplicaFailure", reason="FailedCreate", message=text))
-    state = deployment_state(refused, [], None, build.later(5))
-    assert state.problem is not None
-    assert state.problem.reason == Reason.PODS_NOT_CREATED
-    assert "exceeded quota" in state.problem.message
-
-
-def test_the_address_names_a_port_that_is_not_the_usual_one() -> None:
-    state = deployment_state(kubeobjects.deployment(), [], kubeobjects.service(8080), build.later(5))
-    assert state.endpoint == "http://served-guard.default.svc:8080"
