@@ -18,7 +18,6 @@ from plumbline_operator.local.inputs import resolve_inputs
 from plumbline_operator.local.jobs import Job
 from plumbline_operator.local.layout import Layout
 from plumbline_operator.local.records import CONFIG_MAP, Record, Records
-from plumbline_operator.local.references import named_config_maps, named_objects
 from plumbline_operator.local.settings import LocalSettings
 from plumbline_operator.local.workload import Workload
 from plumbline_operator.observed import (
@@ -31,6 +30,7 @@ from plumbline_operator.observed import (
     RunState,
     Runtime,
 )
+from plumbline_operator.references import named_config_maps, named_objects
 from plumbline_store import open_store
 
 __all__ = ["LocalCluster"]

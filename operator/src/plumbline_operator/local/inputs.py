@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from plumbline_api.alignment import AlignmentRunStatus
 from plumbline_api.reasons import Reason
 from plumbline_api.runfile import Input
 from plumbline_operator.observed import InputState, PlumblineObject, PlumblineStatus, Problem
 from plumbline_operator.plan.inputs import NeededInput, needed_inputs
+from plumbline_operator.references import resolved_inputs
 from plumbline_store import FileStore, StoreError
 
 __all__ = ["changed_input", "resolve_inputs"]
@@ -17,7 +17,7 @@ def resolve_inputs(
     thing: PlumblineObject, status: PlumblineStatus, file: str, store: FileStore
 ) -> Mapping[str, InputState]:
     """Every input of an object; what its status has resolved already is not looked at again."""
-    known = _resolved(status)
+    known = resolved_inputs(status)
     return {
         name: InputState(resolved=known[name]) if name in known else _import(name, needed, file, store)
         for name, needed in needed_inputs(thing).items()
@@ -29,7 +29,7 @@ def changed_input(thing: PlumblineObject, status: PlumblineStatus, file: str, st
 
     A file that is gone is no change: what was resolved is in the store.
     """
-    known = _resolved(status)
+    known = resolved_inputs(status)
     for name, needed in needed_inputs(thing).items():
         path = _locate(needed, file)
         if name not in known or not path.exists():
@@ -38,12 +38,6 @@ def changed_input(thing: PlumblineObject, status: PlumblineStatus, file: str, st
         if found != known[name].digest:
             return f"input {name} ({path}) had digest {known[name].digest} and has {found} now"
     return None
-
-
-def _resolved(status: PlumblineStatus) -> Mapping[str, Input]:
-    if not isinstance(status, AlignmentRunStatus):
-        return {}
-    return {found.name: Input(uri=found.uri, digest=found.digest) for found in status.inputs}
 
 
 def _locate(needed: NeededInput, file: str) -> Path:

@@ -11,36 +11,20 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
-from plumbline_api.alignment import AlignmentRun, AlignmentRunStatus
 from plumbline_api.configmap import ConfigMap
-from plumbline_api.gate import EvalGate, EvalGateStatus
-from plumbline_api.guarded import GuardedInference, GuardedInferenceStatus
 from plumbline_api.model import Document, Timestamp, digest_of
 from plumbline_api.names import Kind
 from plumbline_api.reasons import Reason
-from plumbline_api.redteam import RedTeamSuite, RedTeamSuiteStatus
 from plumbline_operator.decision import Event, EventType
 from plumbline_operator.local.errors import StateUnusable, in_plain_words
 from plumbline_operator.local.layout import Layout, read_json, write_atomically
 from plumbline_operator.observed import Key, PlumblineObject, PlumblineStatus
+from plumbline_operator.references import OBJECT_TYPES, STATUS_TYPES
 
 __all__ = ["CONFIG_MAP", "Applied", "EventRecord", "Record", "Records", "key_of"]
 
 CONFIG_MAP = "ConfigMap"
 MOST_EVENTS = 500
-
-_OBJECTS: Mapping[Kind, type[PlumblineObject]] = {
-    Kind.ALIGNMENT_RUN: AlignmentRun,
-    Kind.RED_TEAM_SUITE: RedTeamSuite,
-    Kind.EVAL_GATE: EvalGate,
-    Kind.GUARDED_INFERENCE: GuardedInference,
-}
-_STATUSES: Mapping[Kind, type[PlumblineStatus]] = {
-    Kind.ALIGNMENT_RUN: AlignmentRunStatus,
-    Kind.RED_TEAM_SUITE: RedTeamSuiteStatus,
-    Kind.EVAL_GATE: EvalGateStatus,
-    Kind.GUARDED_INFERENCE: GuardedInferenceStatus,
-}
 
 
 class Applied(StrEnum):
@@ -122,7 +106,7 @@ class Records:
     def object(self, key: Key) -> PlumblineObject | None:
         """An object of ours, or None where there is none."""
         record = self.record(key.kind.value, key.namespace, key.name)
-        return None if record is None else _OBJECTS[key.kind].parse(record.manifest)
+        return None if record is None else OBJECT_TYPES[key.kind].parse(record.manifest)
 
     def config_map(self, namespace: str, name: str) -> ConfigMap | None:
         """A ConfigMap, or None where there is none."""
@@ -166,7 +150,7 @@ class Records:
     def status(self, key: Key) -> PlumblineStatus:
         """The status of an object; an empty one where none was written for this very object."""
         found = read_json(self._layout.status(key))
-        kind = _STATUSES[key.kind]
+        kind = STATUS_TYPES[key.kind]
         if found is None:
             return kind()
         try:

@@ -27,9 +27,9 @@ from plumbline_operator.local.layout import Layout, StateLock, open_layout, remo
 from plumbline_operator.local.ports import check_free
 from plumbline_operator.local.reader import Reader
 from plumbline_operator.local.records import CONFIG_MAP, Applied, key_of
-from plumbline_operator.local.references import named_objects
 from plumbline_operator.local.settings import LocalSettings
 from plumbline_operator.observed import Key, PlumblineObject
+from plumbline_operator.references import named_objects
 from plumbline_operator.status.conditions import find_condition
 from plumbline_store import open_store
 
