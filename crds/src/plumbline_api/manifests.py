@@ -6,12 +6,13 @@ References between objects are checked by references.py.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from pydantic import ValidationError
 
 from plumbline_api.alignment import AlignmentRun
 from plumbline_api.configmap import ConfigMap
+from plumbline_api.fields import fields_at
 from plumbline_api.gate import EvalGate
 from plumbline_api.guarded import GuardedInference
 from plumbline_api.model import Document
@@ -22,7 +23,7 @@ from plumbline_api.rules import GuardRules
 from plumbline_api.suggestions import nearest
 from plumbline_api.wording import complaints
 
-__all__ = ["Located", "Object", "Parsed", "Problem", "parse_manifests", "parse_rules"]
+__all__ = ["Located", "Object", "Parsed", "Problem", "as_served", "parse_manifests", "parse_rules"]
 
 Object = AlignmentRun | RedTeamSuite | EvalGate | GuardedInference | ConfigMap
 O_co = TypeVar("O_co", bound=Object, covariant=True)
@@ -135,7 +136,27 @@ def _parse(source: Source, filename: str) -> Located[Object] | list[Problem]:
         problems += _check_rules(source, filename)
     if problems:
         return problems
-    return Located(kind.parse(source.data), filename, source.line, source)
+    return Located(kind.parse(as_served(kind, source.data)), filename, source.line, source)
+
+
+def as_served(kind: type[Object], data: dict[str, Any]) -> dict[str, Any]:
+    """A manifest as the API server reads it: a field of the spec that is null is left out."""
+    if kind is ConfigMap or "spec" not in data:
+        return data
+    return {**data, "spec": _without_nulls(kind, data["spec"], ("spec",))}
+
+
+def _without_nulls(kind: type[Object], data: Any, path: Path) -> Any:
+    if isinstance(data, list):
+        return [_without_nulls(kind, entry, (*path, index)) for index, entry in enumerate(data)]
+    if not isinstance(data, dict):
+        return data
+    known = set(fields_at(kind, path))
+    return {
+        key: _without_nulls(kind, value, (*path, key))
+        for key, value in data.items()
+        if value is not None or key not in known
+    }
 
 
 def _kind_of(source: Source, filename: str) -> type[Object] | Problem:
@@ -164,8 +185,9 @@ def _kind_of(source: Source, filename: str) -> type[Object] | Problem:
 def _check(
     model: type[Document], source: Source, filename: str, prefix: Path, line_of: Callable[[int], int]
 ) -> Iterator[Problem]:
+    data = as_served(model, source.data) if issubclass(model, Object) else source.data
     try:
-        model.parse(source.data)
+        model.parse(data)
     except ValidationError as error:
         for complaint in complaints(model, error, source.data, source.texts):
             line = line_of(source.line_of(complaint.path))

@@ -59,7 +59,11 @@ Rate = Annotated[str, StringConstraints(pattern=r"^(0(\.[0-9]{1,9})?|1(\.0{1,9})
 Confidence = Annotated[
     str,
     StringConstraints(pattern=r"^0\.[0-9]{1,4}$", max_length=6),
-    Checked("is below 0.5, where a rule says nothing", "double(self) >= 0.5", lambda text: float(text) >= 0.5),
+    Checked(
+        "is below 0.5, the least one-sided confidence that says anything",
+        "double(self) >= 0.5",
+        lambda text: float(text) >= 0.5,
+    ),
 ]
 """A one-sided confidence below 1: "0.95"."""
 

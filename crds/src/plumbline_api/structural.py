@@ -34,6 +34,11 @@ _KNOWN: Final = {
     "properties", "required", "items", "minItems", "maxItems", "additionalProperties", "maxProperties",
     VALIDATIONS, LIST_TYPE, LIST_KEYS,
 }  # fmt: skip
+_KEY_TERMS: Final = {
+    "maxLength": "key.size() <= {}",
+    "minLength": "key.size() >= {}",
+    "pattern": "key.matches(r'{}')",
+}
 _ORDER: Final = ("description", "type", "enum", "default")
 """What a reader wants first."""
 
@@ -162,13 +167,13 @@ def _merge(target: Schema, node: Schema, by: str) -> Schema:
 
 def _open_keys(node: Schema) -> None:
     """What a map asks of its keys, as a rule: a CRD has a schema for the values only."""
-    patterns, names = node.pop("patternProperties", {}), node.pop("propertyNames", {})
-    if len(patterns) == 1:
-        node["additionalProperties"] = next(iter(patterns.values()))
-    if "pattern" in names:
-        length = f" && key.size() <= {names['maxLength']}" if "maxLength" in names else ""
-        rule = f"self.all(key, key.matches(r'{names['pattern']}'){length})"
-        add_validations(node, [Validation(rule, f"every key must be of the form {names['pattern']}")])
+    names = node.pop("propertyNames", {})
+    for pattern, values in node.pop("patternProperties", {}).items():
+        node["additionalProperties"] = values
+        names = names | {"pattern": pattern}
+    if terms := [_KEY_TERMS[key].format(bound) for key, bound in sorted(names.items())]:
+        words = " and ".join(f"{key} {bound}" for key, bound in sorted(names.items()))
+        add_validations(node, [Validation(f"self.all(key, {' && '.join(terms)})", f"every key must have {words}")])
 
 
 def _values(enum: Schema) -> list[str]:

@@ -4,8 +4,7 @@ Called by manifests.py; pure.
 """
 
 import re
-import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import NoneType
 from typing import Any, Final
@@ -14,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from plumbline_api import meta, scalars
+from plumbline_api.fields import fields_at
 from plumbline_api.positions import Path
 from plumbline_api.suggestions import UnknownName, nearest
 
@@ -77,7 +77,8 @@ def _tell(model: type[BaseModel], detail: ErrorDetails, data: Any, texts: Mappin
     if detail["type"] == "extra_forbidden":
         return _unknown_field(model, path)
     if detail["type"] == "missing":
-        return Complaint(path, MISSING)
+        empty = str(path[-1]) in (_at(data, path[:-1]) or {})
+        return Complaint(path, "is empty, but required" if empty else MISSING)
     if detail["type"] in ("enum", "literal_error"):
         known = re.findall(r"'([^']*)'", str(detail["ctx"]["expected"]))
         given = detail["input"]
@@ -96,7 +97,7 @@ def _unknown_field(model: type[BaseModel], path: Path) -> Complaint:
         return Complaint(path, "a status is written by Plumbline and not by people; leave it out")
     if path[0] == "metadata" and name in _SERVER_FIELDS:
         return Complaint(path, "this field is written by the API server and not by people; leave it out")
-    known = tuple(_fields_at(model, path[:-1]))
+    known = tuple(fields_at(model, path[:-1]))
     suggestion = nearest(name, known)
     rest = "" if suggestion or not known else f"; known here are {', '.join(known)}"
     return Complaint(path, f"unknown field{rest}", suggestion)
@@ -107,7 +108,7 @@ def _refused(model: type[BaseModel], path: Path, error: Exception) -> Complaint:
     if isinstance(error, UnknownName):
         return Complaint(path, str(error), nearest(error.name, error.known))
     first, _, rest = str(error).partition(": ")
-    if rest and first in tuple(_fields_at(model, path)):
+    if rest and first in tuple(fields_at(model, path)):
         return Complaint((*path, first), rest)
     return Complaint(path, str(error))
 
@@ -180,32 +181,3 @@ def _at(data: Any, path: Path) -> Any:
         except (KeyError, IndexError, TypeError):
             return None
     return data
-
-
-def _fields_at(model: type[BaseModel], path: Path) -> Iterator[str]:
-    """The wire names of the fields that an object at `path` may have."""
-    found: Any = model
-    for part in path:
-        found = _inside(found, part)
-    if isinstance(found, type) and issubclass(found, BaseModel):
-        yield from (field.alias or name for name, field in found.model_fields.items())
-
-
-def _inside(annotation: Any, part: str | int) -> Any:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        for name, field in annotation.model_fields.items():
-            if part in (field.alias, name):
-                return _bare(field.annotation)
-        return None
-    arguments = typing.get_args(annotation)
-    return _bare(arguments[0] if isinstance(part, int) else arguments[-1]) if arguments else None
-
-
-def _bare(annotation: Any) -> Any:
-    """An annotation without Annotated, Optional and Required."""
-    while True:
-        arguments = [argument for argument in typing.get_args(annotation) if argument is not NoneType]
-        if hasattr(annotation, "__metadata__") or (NoneType in typing.get_args(annotation) and len(arguments) == 1):
-            annotation = arguments[0]
-        else:
-            return annotation

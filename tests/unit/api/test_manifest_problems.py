@@ -129,6 +129,14 @@ CHANGES: dict[str, tuple[str, str, str, list[str]]] = {
         RUN, "name: run", "name:",
         ["m.yaml:4: metadata.name: must be a string, but it is empty"],
     ),
+    "empty where a mapping is required": (
+        GATE, "subject: {alignmentRun: {name: run}}", "subject:",
+        ["m.yaml:5: spec.subject: is empty, but required"],
+    ),
+    "unknown field that is empty": (
+        RUN, 'beta: "0.1"', 'beta: "0.1"\n        betta:',
+        ["m.yaml:14: spec.stages[0].dpo.betta: unknown field; did you mean beta?"],
+    ),
     "number that is not one": (
         RUN, '"0.1"', '"-0.1"',
         [f'm.yaml:13: spec.stages[0].dpo.beta: "-0.1" {DECIMAL}'],
@@ -331,6 +339,13 @@ def test_what_is_right_has_no_problem() -> None:
     assert [item.object.kind for item in found.objects] == [
         "AlignmentRun", "EvalGate", "RedTeamSuite", "ConfigMap", "GuardedInference",
     ]  # fmt: skip
+
+
+def test_an_empty_field_is_left_out_as_the_api_server_leaves_it_out() -> None:
+    text = RUN.replace("spec:", "spec:\n  seed:\n  compute: {cpu: null}\n  output:")
+    found = parse_manifests(text, "m.yaml")
+    assert found.problems == ()
+    assert [item.object for item in found.objects] == [item.object for item in parse_manifests(RUN, "m.yaml").objects]
 
 
 def test_every_problem_of_every_document_is_told_in_order() -> None:
