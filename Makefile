@@ -2,18 +2,19 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-real test lint bench generate verify lock clean
+.PHONY: help setup demo demo-real test test-cluster lint bench generate verify lock clean
 
 PYTHON ?=
 BIN := .venv/bin
 CHECKED := crds store operator trainer images tests examples
-SLOW := local or bench or real
+SLOW := local or cluster or bench or real
+CLUSTER_TESTS = $(BIN)/python -m tests.cluster.build && $(BIN)/python -m pytest -m cluster tests
 # Programs that write files into the repository, and what they write: make verify compares.
 GENERATORS := '-m plumbline_api.schemas crds/schemas' '-m plumbline_api.crd crds' '-m plumbline_api.pages docs'
 GENERATED := crds/schemas crds/*.yaml docs
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 setup: ## make or refresh .venv (about 6 GB with torch and CUDA; a moment when nothing changed)
 	@PYTHON='$(PYTHON)' requirements/setup.sh
@@ -27,12 +28,16 @@ demo-real: setup ## the same with a real 135M model and published attack prompts
 	@$(BIN)/python examples/smollm2/prepare.py
 	@$(BIN)/plumbline run -f examples/smollm2
 
-test: setup ## every test but the opt-in ones: first the quick, then those that run programs
+test: setup ## every test but the opt-in ones (the first time it builds Kubernetes: about 10 minutes)
 	@began=$$SECONDS; \
-	if echo 'test: 1 of 2, unit and contract' && $(BIN)/python -m pytest -n 2 -m 'not ($(SLOW))' tests \
-	&& echo 'test: 2 of 2, whole programs on this machine' && $(BIN)/python -m pytest -m local tests; \
+	if echo 'test: 1 of 3, unit and contract' && $(BIN)/python -m pytest -n 2 -m 'not ($(SLOW))' tests \
+	&& echo 'test: 2 of 3, whole programs on this machine' && $(BIN)/python -m pytest -m local tests \
+	&& echo 'test: 3 of 3, a real control plane' && $(CLUSTER_TESTS); \
 	then echo "test: PASSED in $$((SECONDS - began)) s"; \
 	else echo "test: FAILED after $$((SECONDS - began)) s"; exit 1; fi
+
+test-cluster: setup ## only the tests on a real Kubernetes API server
+	@$(CLUSTER_TESTS)
 
 lint: setup ## ruff, mypy --strict and the import contracts
 	@$(BIN)/ruff check
@@ -51,8 +56,8 @@ verify: generate ## fail if a generated file differs from what is committed
 	@[ -z '$(GENERATED)' ] || git diff --exit-code -- $(GENERATED) || { echo 'verify: commit what make generate wrote'; exit 1; }
 
 lock: setup ## resolve requirements/*.in anew into the locks (UPGRADE=--upgrade for the newest)
-	@for name in bootstrap runtime dev redteam-data; do \
-	  flags=; [ $$name != redteam-data ] || flags=--no-deps; \
+	@for name in bootstrap runtime dev redteam-data cluster-tools cluster-go; do \
+	  case $$name in redteam-data|cluster-*) flags=--no-deps ;; *) flags= ;; esac; \
 	  UV_CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	    --generate-hashes --no-emit-index-url $(UPGRADE) $$flags requirements/$$name.in -o requirements/$$name.txt || exit 1; \
 	done

@@ -6,7 +6,7 @@ import sys
 import hypothesis
 import pytest
 
-SECONDS = {"local": 600, "bench": 300, "real": 3600}
+SECONDS = {"local": 600, "cluster": 300, "bench": 300, "real": 3600}
 HERE = ("127.0.0.1", "::1", "localhost", "", None, b"127.0.0.1", b"localhost")
 
 # Before anything imports torch: tests share their cores, and a waiting thread must not spin.
