@@ -15,6 +15,8 @@ __all__ = [
     "ENV_TERMINATION_LOG",
     "FIELD_MANAGER",
     "GROUP",
+    "INPUTS_CONFIG_MAP",
+    "INPUTS_KEY",
     "LABEL_GATE",
     "LABEL_MANAGED_BY",
     "LABEL_OWNER",
@@ -95,6 +97,10 @@ RUN_FILE: Final = "run.json"
 POLICY_FILE: Final = "policy.json"
 RULES_KEY: Final = "rules.yaml"
 """The key of a ConfigMap that holds guard rules."""
+INPUTS_CONFIG_MAP: Final = "plumbline-inputs"
+"""In each namespace of a cluster: which digest the files have that manifests name. Written by `plumbline push`."""
+INPUTS_KEY: Final = "inputs.yaml"
+"""The key of that ConfigMap: a mapping from paths, as the manifests write them, to digests in the store."""
 
 ENV_TERMINATION_LOG: Final = "PLUMBLINE_TERMINATION_LOG"
 """Set by whoever runs a container elsewhere than in a pod: where the Report summary goes."""
