@@ -151,7 +151,7 @@ def _without_nulls(kind: type[Object], data: Any, path: Path) -> Any:
         return [_without_nulls(kind, entry, (*path, index)) for index, entry in enumerate(data)]
     if not isinstance(data, dict):
         return data
-    known = set(fields_at(kind, path))
+    known = set(fields_at(kind, path)) if None in data.values() else ()
     return {
         key: _without_nulls(kind, value, (*path, key))
         for key, value in data.items()

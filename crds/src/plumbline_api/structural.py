@@ -117,10 +117,8 @@ class _Writer:
         if values:
             _require(node, path, "maxProperties")
             node["additionalProperties"] = self.write(values, f"{path}.*", inside)
-        elif "properties" in node:
-            node["properties"] = {
-                name: self.write(schema, f"{path}.{name}", inside) for name, schema in node["properties"].items()
-            }
+        elif fields := node.pop("properties", {}):
+            node["properties"] = {name: self.write(schema, f"{path}.{name}", inside) for name, schema in fields.items()}
 
     def _resolve(self, raw: Schema, path: str, inside: tuple[str, ...]) -> tuple[Schema, tuple[str, ...]]:
         """A schema without references, unions with null, titles and constants."""
