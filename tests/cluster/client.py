@@ -5,6 +5,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Self, TypeVar
 
@@ -199,6 +200,32 @@ class KubeClient:
         except TimeoutError as error:
             raise TimeoutError(f"{resource.plural}/{name} after {seconds} s: {orjson.dumps(last).decode()}") from error
 
+    async def establish(self, crd: Object) -> None:
+        """Apply a CustomResourceDefinition, and return once every version of it is served.
+
+        Raises:
+            TimeoutError: It never was.
+            ApiError: The API server refused it.
+        """
+        crd = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", **crd}
+        await self.apply(CRDS, crd, force=True)
+        await self.until(CRDS, crd["metadata"]["name"], None, _is_established)
+        spec = crd["spec"]
+        for version in spec["versions"]:
+            if version["served"]:
+                resource = Resource(spec["group"], version["name"], spec["names"]["plural"])
+                await eventually(partial(self._is_served, resource))
+
+    async def _is_served(self, resource: Resource) -> bool:
+        try:
+            await self.items(resource)
+        except ApiError as error:
+            # First no handler knows it, then its storage is "(re)initializing".
+            if error.status not in (HTTPStatus.NOT_FOUND, HTTPStatus.TOO_MANY_REQUESTS):
+                raise
+            return False
+        return True
+
     async def call(
         self,
         method: str,
@@ -234,6 +261,11 @@ async def eventually(look: Callable[[], Awaitable[T]], seconds: float = PATIENCE
             if found := await look():
                 return found
             await asyncio.sleep(0.05)
+
+
+def _is_established(crd: Object) -> bool:
+    conditions = crd.get("status", {}).get("conditions") or ()
+    return any(found["type"] == "Established" and found["status"] == "True" for found in conditions)
 
 
 def _parsed(body: bytes) -> Object:

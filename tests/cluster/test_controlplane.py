@@ -205,16 +205,11 @@ async def test_a_custom_resource_is_served_once_it_is_established(kube: KubeClie
     }
     version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
     spec = {"group": "tests.example", "scope": "Namespaced", "names": names, "versions": [version]}
-    await kube.create(CRDS, {"metadata": {"name": "notes.tests.example"}, "spec": spec})
     try:
-        await kube.until(CRDS, "notes.tests.example", None, established)
+        await kube.establish({"metadata": {"name": "notes.tests.example"}, "spec": spec})
         notes, note = Resource("tests.example", "v1", "notes"), {"apiVersion": "tests.example/v1", "kind": "Note"}
         await kube.create(notes, {**note, "metadata": {"name": "a"}, "day": "friday"}, "default")
         with pytest.raises(ApiError, match="no mondays"):
             await kube.create(notes, {**note, "metadata": {"name": "b"}, "day": "monday"}, "default")
     finally:
         await kube.delete(CRDS, "notes.tests.example")
-
-
-def established(crd: Object) -> bool:
-    return any(found["type"] == "Established" and found["status"] == "True" for found in crd["status"]["conditions"])
