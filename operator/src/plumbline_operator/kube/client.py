@@ -1,0 +1,305 @@
+"""The API server over HTTP: one method for each thing that the operator asks of it. No cache, no retry, no decision.
+
+Every call ends within its time-out, in an answer or in an ApiError; the queue and the loops above decide whether and
+when to ask again. Every call is counted.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import aiohttp
+import orjson
+from yarl import URL
+
+from plumbline_api.names import FIELD_MANAGER
+from plumbline_operator.kube.errors import ApiError, Call, Unavailable, answer_to_error
+from plumbline_operator.kube.login import Access, Login, LoginFailed
+from plumbline_operator.kube.resources import Resource, Watched
+
+__all__ = ["Counted", "KubeClient", "Page", "Preconditions", "Timeouts"]
+
+Raw = Mapping[str, Any]
+Counted = Callable[[Call, int, float], None]
+"""Told of every call: what was asked, the HTTP status (0 without an answer), the seconds it took."""
+
+JSON: Final = "application/json"
+APPLY_PATCH: Final = "application/apply-patch+yaml"
+MERGE_PATCH: Final = "application/merge-patch+json"
+_MOST_RETIRED: Final = 2
+"""Sessions with older certificates that calls and watches may still be using."""
+_METADATA: Final = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """Seconds."""
+
+    connect: float = 5.0
+    total: float = 30.0
+    silence: float = 90.0
+    """Of a watch: the server sends a bookmark every minute."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """A part of a list."""
+
+    items: tuple[Raw, ...]
+    version: str
+    """The version of the whole list."""
+
+
+@dataclass(frozen=True)
+class Preconditions:
+    """The object that is meant, and the state that it was seen in."""
+
+    uid: str
+    version: str | None = None
+
+
+class KubeClient:
+    """One API server, one identity."""
+
+    def __init__(
+        self,
+        login: Login,
+        *,
+        timeouts: Timeouts | None = None,
+        count: Counted | None = None,
+    ) -> None:
+        """Connect with the first call.
+
+        Args:
+            login: Where credentials come from.
+            timeouts: When to give up.
+            count: Told of every call.
+        """
+        self._login = login
+        self._timeouts = timeouts or Timeouts()
+        self._count = count or (lambda _call, _code, _seconds: None)
+        self._access: Access | None = None
+        self._session: aiohttp.ClientSession | None = None
+        self._retired: list[aiohttp.ClientSession] = []
+
+    async def close(self) -> None:
+        """Drop all connections."""
+        sessions = [*self._retired, *([self._session] if self._session else [])]
+        self._session, self._retired = None, []
+        for session in sessions:
+            await session.close()
+
+    # Reading
+
+    async def get(self, resource: Resource, namespace: str | None, name: str) -> Raw:
+        """One object."""
+        call = Call("get", resource.title, namespace or "", name)
+        return await self._ask(call, "GET", resource.path(namespace, name))
+
+    async def pages(self, what: Watched, namespace: str | None, *, size: int = 500) -> AsyncIterator[Page]:
+        """Every object there is now, read from a quorum, in pages of one consistent list.
+
+        Raises:
+            Gone: when reading took so long that the server has forgotten the list; begin again.
+        """
+        call = Call("list", what.resource.title, namespace or "")
+        accept = _METADATA.format("List") if what.metadata_only else JSON
+        params = {"limit": str(size)} | ({"labelSelector": what.selector} if what.selector else {})
+        while True:
+            found = await self._ask(call, "GET", what.resource.path(namespace), params=params, accept=accept)
+            metadata = found.get("metadata") or {}
+            yield Page(tuple(found.get("items") or ()), str(metadata.get("resourceVersion", "")))
+            if not metadata.get("continue"):
+                return
+            params["continue"] = metadata["continue"]
+
+    async def watch(self, what: Watched, namespace: str | None, version: str, *, seconds: int) -> AsyncIterator[bytes]:
+        """Events after a version, as lines of JSON, until the server ends the stream or falls silent."""
+        call = Call("watch", what.resource.title, namespace or "")
+        params = {"watch": "1", "allowWatchBookmarks": "1", "resourceVersion": version, "timeoutSeconds": str(seconds)}
+        if what.selector:
+            params["labelSelector"] = what.selector
+        timeout = aiohttp.ClientTimeout(
+            total=seconds + self._timeouts.silence,
+            sock_connect=self._timeouts.connect,
+            sock_read=self._timeouts.silence,
+        )
+        accept = _METADATA.format("") if what.metadata_only else JSON
+        request = self._request(
+            call, "GET", what.resource.path(namespace), params=params, accept=accept, timeout=timeout
+        )
+        async with request as response:
+            if response.status >= 400:
+                raise self._refused(call, response.status, await response.read(), response.headers)
+            rest = b""
+            async for chunk in response.content.iter_any():
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    yield line
+
+    # Writing
+
+    async def create(self, resource: Resource, namespace: str | None, body: Raw) -> Raw:
+        """Make an object.
+
+        Raises:
+            AlreadyExists: when there is one of its name.
+        """
+        call = Call("create", resource.title, namespace or "", str((body.get("metadata") or {}).get("name", "")))
+        params = {"fieldManager": FIELD_MANAGER}
+        return await self._ask(call, "POST", resource.path(namespace), params=params, body=body)
+
+    async def apply(self, resource: Resource, namespace: str, name: str, body: Raw) -> Raw:
+        """Make an object, or make its fields what the body says (server-side apply); only for our own children."""
+        call = Call("patch", resource.title, namespace, name)
+        params = {"fieldManager": FIELD_MANAGER, "force": "true"}
+        path = resource.path(namespace, name)
+        return await self._ask(call, "PATCH", path, params=params, body=body, content_type=APPLY_PATCH)
+
+    async def merge(self, resource: Resource, namespace: str, name: str, body: Raw) -> Raw:
+        """Change some fields of an object."""
+        call = Call("patch", resource.title, namespace, name)
+        params = {"fieldManager": FIELD_MANAGER}
+        path = resource.path(namespace, name)
+        return await self._ask(call, "PATCH", path, params=params, body=body, content_type=MERGE_PATCH)
+
+    async def replace(self, resource: Resource, namespace: str, name: str, body: Raw, *, subresource: str = "") -> Raw:
+        """Replace an object, or a part of it such as its status.
+
+        Raises:
+            Conflict: when it has changed since the version that the body names.
+        """
+        call = Call("update", resource.title, namespace, name, subresource)
+        params = {"fieldManager": FIELD_MANAGER}
+        return await self._ask(call, "PUT", resource.path(namespace, name, subresource), params=params, body=body)
+
+    async def delete(
+        self, resource: Resource, namespace: str, name: str, expected: Preconditions, *, propagation: str = "Background"
+    ) -> Raw:
+        """Delete an object, if it is still the one that was seen; gives the object, or a Status.
+
+        Raises:
+            Conflict: when it is another one, or has changed.
+        """
+        call = Call("delete", resource.title, namespace, name)
+        conditions = {"uid": expected.uid} | ({"resourceVersion": expected.version} if expected.version else {})
+        options = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation}
+        body = {**options, "preconditions": conditions}
+        return await self._ask(call, "DELETE", resource.path(namespace, name), body=body)
+
+    # HTTP
+
+    async def _ask(
+        self,
+        call: Call,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        body: Raw | None = None,
+        content_type: str = JSON,
+        accept: str = JSON,
+    ) -> Raw:
+        timeout = aiohttp.ClientTimeout(total=self._timeouts.total, sock_connect=self._timeouts.connect)
+        request = self._request(
+            call, method, path, params=params, body=body, content_type=content_type, accept=accept, timeout=timeout
+        )
+        async with request as response:
+            content = await response.read()
+        if response.status >= 400:
+            raise self._refused(call, response.status, content, response.headers)
+        return _parse(call, content)
+
+    @asynccontextmanager
+    async def _request(
+        self,
+        call: Call,
+        method: str,
+        path: str,
+        *,
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - one of aiohttp's, which has parts
+        params: Mapping[str, str] | None = None,
+        body: Raw | None = None,
+        content_type: str = JSON,
+        accept: str = JSON,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        try:
+            session, access = await self._open()
+        except LoginFailed as error:
+            raise Unavailable(call, str(error)) from error
+        url = URL(access.server + path + (f"?{urlencode(params)}" if params else ""), encoded=True)
+        headers = {**access.headers, "Accept": accept}
+        data = None
+        if body is not None:
+            headers["Content-Type"] = content_type
+            data = orjson.dumps(body)
+        time, code = asyncio.get_running_loop().time, 0
+        begun = time()
+        try:
+            async with session.request(
+                method, url, headers=headers, data=data, timeout=timeout, proxy=access.proxy, allow_redirects=False
+            ) as response:
+                code = response.status
+                self._count(call, code, time() - begun)
+                yield response
+        except (aiohttp.ClientError, OSError) as error:
+            if not code:
+                self._count(call, code, time() - begun)
+            raise self._unanswered(call, error) from error
+
+    def _unanswered(self, call: Call, error: Exception) -> ApiError:
+        if isinstance(error, aiohttp.ClientSSLError | aiohttp.ClientConnectorCertificateError):
+            self._login.suspect()
+            return Unavailable(call, f"the server's certificate is not trusted ({error})")
+        if isinstance(error, TimeoutError):
+            return Unavailable(call, "no answer in time")
+        return Unavailable(call, f"the connection failed ({type(error).__name__})")
+
+    async def _open(self) -> tuple[aiohttp.ClientSession, Access]:
+        access = self._login.access()
+        if self._session is not None and self._access is access:
+            return self._session, access
+        before, self._access = self._access, access
+        if self._session is None or before is None or not _same_connection(before, access):
+            if self._session is not None:
+                self._retired.append(self._session)
+            self._session = _make_session(access)
+            while len(self._retired) > _MOST_RETIRED:
+                await self._retired.pop(0).close()
+        return self._session, access
+
+    def _refused(self, call: Call, code: int, content: bytes, headers: Mapping[str, str]) -> ApiError:
+        if code == 401:
+            self._login.suspect()
+        try:
+            status = orjson.loads(content)
+        except ValueError:
+            status = {}
+        return answer_to_error(call, code, status if isinstance(status, dict) else {}, headers.get("Retry-After"))
+
+
+def _make_session(access: Access) -> aiohttp.ClientSession:
+    # No limit: the workers are counted already, and watches, which hold a connection each, must not take theirs.
+    tls = access.tls if access.tls is not None else True
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, ssl=tls, keepalive_timeout=60),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"User-Agent": "plumbline-operator", "Accept-Encoding": "identity"},
+    )
+
+
+def _same_connection(one: Access, other: Access) -> bool:
+    return (one.server, one.proxy) == (other.server, other.proxy) and one.tls is other.tls
+
+
+def _parse(call: Call, content: bytes) -> Raw:
+    try:
+        found = orjson.loads(content)
+    except ValueError as error:
+        raise Unavailable(call, "the answer is no JSON") from error
+    if not isinstance(found, dict):
+        raise Unavailable(call, "the answer is no object")
+    return found
