@@ -1,0 +1,167 @@
+"""From what the cache knows to what decide() sees: an object, its children, and the objects and ConfigMaps it names.
+
+Called by the Cluster port. Reads; only ConfigMaps that people write are fetched from the API server.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from plumbline_api import names
+from plumbline_api.alignment import AlignmentRun, AlignmentRunStatus
+from plumbline_api.configmap import ConfigMap
+from plumbline_api.gate import EvalGate, EvalGateStatus
+from plumbline_api.names import Kind
+from plumbline_api.progress import Progress
+from plumbline_api.redteam import RedTeamSuite
+from plumbline_operator.cluster import Sight
+from plumbline_operator.kube.cache import Cache
+from plumbline_operator.kube.configmaps import NamedConfigMaps
+from plumbline_operator.kube.documents import SpecRefused, parse_config_map, parse_object, parse_status
+from plumbline_operator.kube.inputs import needs_table, read_table, resolve_inputs
+from plumbline_operator.kube.mentions import ConfigMapName, Mentions
+from plumbline_operator.kube.relations import ExecutedBy, OwnedBy, PodsOf
+from plumbline_operator.kube.resources import DEPLOYMENTS, JOBS, OURS, SERVICES, Resource
+from plumbline_operator.kube.states import deployment_state, job_state
+from plumbline_operator.observed import (
+    ChildRef,
+    DeploymentState,
+    GateState,
+    InputState,
+    JobState,
+    Key,
+    Observed,
+    PlumblineObject,
+    PlumblineStatus,
+    RunState,
+    Runtime,
+)
+from plumbline_operator.references import named_config_maps, named_objects
+
+__all__ = ["View", "belongs"]
+
+Raw = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class View:
+    """What there is to look at."""
+
+    cache: Cache
+    mentions: Mentions
+    config_maps: NamedConfigMaps
+    runtime: Runtime
+    progress: Callable[[str, str], Progress | None]
+    """The newest progress report of a Job, by namespace and name."""
+    now: Callable[[], datetime]
+
+    async def look(self, key: Key, raw: Raw) -> Sight:
+        """The object, and its surroundings now.
+
+        Args:
+            key: The object.
+            raw: The state of it that is meant.
+
+        Raises:
+            SpecRefused: The models refuse the spec, or that of an object it names.
+            StatusUnreadable: The status is that of a newer operator.
+            ApiError: A ConfigMap that it names cannot be fetched.
+        """
+        metadata = raw["metadata"]
+        thing, status = parse_object(key.kind, raw), parse_status(key.kind, raw)
+        named = named_objects(thing)
+        table = [ConfigMapName(key.namespace, names.INPUTS_CONFIG_MAP)] if needs_table(thing, status) else []
+        maps = [ConfigMapName(key.namespace, name) for name in named_config_maps(thing)]
+        self.mentions.record(key, (*named, *table, *maps))
+        inputs = await self._inputs(thing, status, table)
+        found = {name.name: await self._config_map(name) for name in maps}
+        owned = [child for child in self.cache.members(OwnedBy(key)) if belongs(child[1], metadata["uid"])]
+        runs, suites, gates = self._named(named)
+        return thing, Observed(
+            key=key,
+            generation=int(metadata.get("generation", 1)),
+            status=status,
+            runtime=self.runtime,
+            annotations=metadata.get("annotations") or {},
+            children=frozenset(ChildRef(resource.kind, child["metadata"]["name"]) for resource, child in owned),
+            jobs=self._jobs(key, owned),
+            deployments=self._deployments(owned),
+            inputs=inputs,
+            runs=runs,
+            suites=suites,
+            gates=gates,
+            config_maps={name: one for name, one in found.items() if one is not None},
+            deleting="deletionTimestamp" in metadata,
+        )
+
+    async def _inputs(
+        self, thing: PlumblineObject, status: PlumblineStatus, table: Iterable[ConfigMapName]
+    ) -> Mapping[str, InputState]:
+        known: Any = {}
+        for name in table:
+            known = read_table(await self.config_maps.get(name), name.namespace)
+        return resolve_inputs(thing, status, known, self.runtime.store)
+
+    async def _config_map(self, name: ConfigMapName) -> ConfigMap | None:
+        raw = await self.config_maps.get(name)
+        return None if raw is None else parse_config_map(raw)
+
+    def _jobs(self, key: Key, owned: Iterable[tuple[Resource, Raw]]) -> tuple[JobState, ...]:
+        if key.kind == Kind.RED_TEAM_SUITE:
+            owned = self.cache.members(ExecutedBy(key))
+        return tuple(self._job(raw) for resource, raw in owned if resource == JOBS)
+
+    def _job(self, raw: Raw) -> JobState:
+        namespace, name = raw["metadata"]["namespace"], raw["metadata"]["name"]
+        progress = self.progress(namespace, name)
+        return job_state(raw, self._pods(JOBS, namespace, name), progress, self.now())
+
+    def _deployments(self, owned: Iterable[tuple[Resource, Raw]]) -> tuple[DeploymentState, ...]:
+        services = [raw for resource, raw in owned if resource == SERVICES]
+        found = []
+        for resource, raw in owned:
+            if resource == DEPLOYMENTS:
+                pods = self._pods(DEPLOYMENTS, raw["metadata"]["namespace"], raw["metadata"]["name"])
+                service = next((one for one in services if _chooses(one, raw)), None)
+                found.append(deployment_state(raw, pods, service, self.now()))
+        return tuple(found)
+
+    def _pods(self, resource: Resource, namespace: str, name: str) -> list[Raw]:
+        return [raw for _, raw in self.cache.members(PodsOf(resource.kind, namespace, name))]
+
+    def _named(
+        self, named: Iterable[Key]
+    ) -> tuple[Mapping[str, RunState], Mapping[str, RedTeamSuite], Mapping[str, GateState]]:
+        runs: dict[str, RunState] = {}
+        suites: dict[str, RedTeamSuite] = {}
+        gates: dict[str, GateState] = {}
+        for key in named:
+            raw = self.cache.get(OURS[key.kind], key.namespace, key.name)
+            if raw is None or "deletionTimestamp" in raw["metadata"]:
+                continue
+            try:
+                found, status = parse_object(key.kind, raw), parse_status(key.kind, raw)
+            except SpecRefused as error:
+                raise SpecRefused(f"{key.kind} {key.name}, which is named here, cannot be used: {error}") from error
+            generation = int(raw["metadata"].get("generation", 1))
+            if isinstance(found, AlignmentRun) and isinstance(status, AlignmentRunStatus):
+                runs[key.name] = RunState(found, status, generation)
+            elif isinstance(found, EvalGate) and isinstance(status, EvalGateStatus):
+                gates[key.name] = GateState(found, status, generation)
+            elif isinstance(found, RedTeamSuite):
+                suites[key.name] = found
+        return runs, suites, gates
+
+
+def belongs(child: Raw, uid: str) -> bool:
+    """Whether the object with this uid, and not an earlier one of its name, controls the child."""
+    references = child["metadata"].get("ownerReferences") or ()
+    return any(one.get("controller") and one.get("uid") == uid for one in references)
+
+
+def _chooses(service: Raw, deployment: Raw) -> bool:
+    """Whether a Service sends its traffic to the pods of a Deployment."""
+    selector = (service.get("spec") or {}).get("selector") or {}
+    labels = deployment["spec"]["template"]["metadata"].get("labels") or {}
+    return bool(selector) and all(labels.get(key) == value for key, value in selector.items())
