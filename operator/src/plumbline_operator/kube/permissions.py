@@ -1,0 +1,98 @@
+"""What the operator must be allowed to do, as one table, and which of it the API server says it is not.
+
+The chart's roles hold exactly this table; a start without one of its rows names the row.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from plumbline_operator.kube.client import KubeClient
+from plumbline_operator.kube.resources import ACCESS_REVIEWS, CHILDREN, CONFIG_MAPS, EVENTS, JOBS, LEASES, OURS, PODS
+
+__all__ = ["NEEDED", "NEEDED_FOR_LEASE", "Permission", "find_missing"]
+
+_AT_A_TIME: Final = 20
+
+
+@dataclass(frozen=True, order=True)
+class Permission:
+    """A verb on a resource, as a role has it."""
+
+    group: str
+    resource: str
+    """With its subresource, for example alignmentruns/status."""
+    verb: str
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.resource}" + (f" (API group {self.group})" if self.group else "")
+
+
+_ON_OURS: Final = (("", ("get", "list", "watch")), ("/status", ("update",)), ("/finalizers", ("update",)))
+"""Finalizers: where the API server enforces it, only who may change them may block an owner's deletion."""
+
+
+def _permissions() -> tuple[Permission, ...]:
+    found = [
+        Permission(ours.group, ours.plural + subresource, verb)
+        for ours in OURS.values()
+        for subresource, verbs in (
+            ("", ("get", "list", "watch")),
+            ("/status", ("update",)),
+            ("/finalizers", ("update",)),
+        )
+        for verb in verbs
+    ]
+    for child in CHILDREN.values():
+        changed = () if child in (JOBS, CONFIG_MAPS) else ("patch",)
+        verbs = ("get", "list", "watch", "create", *changed, "delete")
+        found += [Permission(child.group, child.plural, verb) for verb in verbs]
+    found += [Permission(PODS.group, PODS.plural, verb) for verb in ("list", "watch")]
+    found += [Permission(EVENTS.group, EVENTS.plural, verb) for verb in ("create", "patch")]
+    return tuple(found)
+
+
+NEEDED: Final = _permissions()
+"""In every namespace that is watched."""
+NEEDED_FOR_LEASE: Final = tuple(Permission(LEASES.group, LEASES.plural, verb) for verb in ("get", "create", "update"))
+"""In the namespace of the lease."""
+
+
+async def find_missing(
+    client: KubeClient, namespaces: Sequence[str], lease_namespace: str | None
+) -> tuple[tuple[Permission, str], ...]:
+    """Every permission that is missing, with the namespace where it is.
+
+    Args:
+        client: The API server.
+        namespaces: What is watched; none stands for everything, an empty name in the answer too.
+        lease_namespace: Where the lease is; None where there is none.
+
+    Raises:
+        ApiError: The API server did not answer.
+    """
+    wanted = [(permission, namespace) for namespace in namespaces or ("",) for permission in NEEDED]
+    if lease_namespace is not None:
+        wanted += [(permission, lease_namespace) for permission in NEEDED_FOR_LEASE]
+    turns = asyncio.Semaphore(_AT_A_TIME)
+
+    async def ask(permission: Permission, namespace: str) -> bool:
+        async with turns:
+            return await _is_allowed(client, permission, namespace)
+
+    allowed = await asyncio.gather(*(ask(*one) for one in wanted))
+    return tuple(one for one, yes in zip(wanted, allowed, strict=True) if not yes)
+
+
+async def _is_allowed(client: KubeClient, permission: Permission, namespace: str) -> bool:
+    resource, _, subresource = permission.resource.partition("/")
+    attributes: dict[str, Any] = {"verb": permission.verb, "group": permission.group, "resource": resource}
+    attributes |= {"subresource": subresource, "namespace": namespace}
+    review = {
+        "apiVersion": ACCESS_REVIEWS.api_version,
+        "kind": ACCESS_REVIEWS.kind,
+        "spec": {"resourceAttributes": {key: value for key, value in attributes.items() if value}},
+    }
+    answer = await client.create(ACCESS_REVIEWS, None, review)
+    return bool((answer.get("status") or {}).get("allowed"))

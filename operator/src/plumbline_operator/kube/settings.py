@@ -1,0 +1,200 @@
+"""What the operator is told when it starts: by flags, by the environment, and by one file about the pods it makes.
+
+Everything is checked at once. What would make the operator slower than 100 objects a second is refused, not obeyed.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Final, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from plumbline_api.model import Document
+from plumbline_api.names import Image
+from plumbline_api.scalars import Name
+from plumbline_operator.kube.lease import LeaseTimes
+from plumbline_operator.observed import Runtime
+
+__all__ = ["BadSettings", "KubeSettings", "PodSettings", "check_settings", "settings_from"]
+
+M = TypeVar("M", bound=BaseModel)
+
+LEAST_WORKERS: Final = 16
+"""An object takes three calls in a row, at 50 ms each where the server is busy: 16 at a time are 100 a second."""
+MOST_WORKERS: Final = 512
+LEAST_RESYNC: Final = 60.0
+"""10,000 objects a minute are all that one core should spend on looking at what has not changed."""
+_BY_DIGEST: Final = re.compile(r"^\S+@sha256:[0-9a-f]{64}$")
+
+
+class BadSettings(Exception):
+    """Settings that cannot be obeyed; one sentence each, with the remedy."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+class PodSettings(Document):
+    """The file about the pods that the operator makes."""
+
+    images: dict[Image, Annotated[str, Field(max_length=512)]]
+    """A reference by digest for each of our images."""
+    store: Annotated[str, Field(min_length=1, max_length=2048)] | None = None
+    """URI of the artifact store; the flag wins."""
+    store_claim: Name | None = None
+    """The PersistentVolumeClaim that holds a store of scheme file."""
+    service_accounts: dict[Image, Name] = Field(default_factory=dict)
+    """By the image that a pod is made for."""
+    pull_secrets: Annotated[tuple[Name, ...], Field(max_length=16)] = ()
+    """Names of the Secrets that images are pulled with."""
+    egress: Annotated[tuple[dict[str, Any], ...], Field(max_length=64)] | None = None
+    """Egress rules of a NetworkPolicy that every pod gets; an empty list allows nothing."""
+    start_deadline: Annotated[int, Field(ge=1)] | None = None
+    """Seconds that a pod may need to begin its work."""
+
+
+def _split(given: object) -> object:
+    """Names with commas between them, as a variable has them."""
+    return tuple(name.strip() for name in given.split(",") if name.strip()) if isinstance(given, str) else given
+
+
+@dataclass(frozen=True)
+class KubeSettings:
+    """Everything. Times are in seconds."""
+
+    runtime: Runtime
+    namespaces: tuple[str, ...] = ()
+    """What is watched; none stands for all."""
+    identity: str = "plumbline"
+    """Names this replica in leases and events."""
+    lease_namespace: str | None = None
+    """Where the lease is; None does without one, for a single replica."""
+    lease_name: str = "plumbline-operator"
+    lease: LeaseTimes = field(default_factory=LeaseTimes)
+    host: str = ""
+    port: int = 8080
+    """Of metrics and probes; 0 takes a free one."""
+    workers: int = 48
+    resync: float = 600.0
+    """Every object is looked at once in this time, whatever happens to it."""
+    relist: float = 600.0
+    """Every watch is compared with a whole list once in this time."""
+    check_permissions: bool = True
+
+
+def check_settings(settings: KubeSettings) -> None:
+    """Raise BadSettings where something cannot be obeyed."""
+    problems = tuple(_problems(settings))
+    if problems:
+        raise BadSettings(problems)
+
+
+def _problems(settings: KubeSettings) -> Iterator[str]:
+    if not LEAST_WORKERS <= settings.workers <= MOST_WORKERS:
+        yield f"workers: {settings.workers} is not in {LEAST_WORKERS} to {MOST_WORKERS}; fewer cannot do 100 objects/s"
+    if settings.resync < LEAST_RESYNC:
+        yield f"resync: {settings.resync:g} s is less than {LEAST_RESYNC:g}; looking again would take all the time"
+    if settings.relist < LEAST_RESYNC:
+        yield f"relist: {settings.relist:g} s is less than {LEAST_RESYNC:g}; listing would take all the time"
+    times = settings.lease
+    if not 0 < 2 * times.period < times.deadline < times.duration:
+        yield (
+            f"lease: period {times.period:g}, deadline {times.deadline:g} and duration {times.duration:g} s must grow, "
+            "and two periods must fit into the deadline"
+        )
+    if not 0 <= settings.port <= 65535:
+        yield f"port: {settings.port} is no port"
+    for image in Image:
+        reference = settings.runtime.images.get(image)
+        if reference is None:
+            yield f"images: {image.value} is missing; give its reference by digest"
+        elif not _BY_DIGEST.match(reference):
+            yield f"images: {image.value} is {reference}, which names no digest; write repository@sha256:..."
+    if "://" not in settings.runtime.store:
+        yield f"store: {settings.runtime.store or 'nothing'} is no URI; for example s3://bucket/prefix"
+
+
+def settings_from(environ: Mapping[str, str], **flags: object) -> KubeSettings:
+    """The settings, checked: flags that are not None win over PLUMBLINE_* variables, and these over the defaults.
+
+    Args:
+        environ: PLUMBLINE_PODS (the file about pods, or its text) and, each optional, PLUMBLINE_STORE,
+            PLUMBLINE_NAMESPACES (with commas; all if empty), PLUMBLINE_IDENTITY, PLUMBLINE_LEASE_NAMESPACE,
+            PLUMBLINE_LEASE_NAME, PLUMBLINE_HOST, PLUMBLINE_PORT, PLUMBLINE_WORKERS, PLUMBLINE_RESYNC.
+        flags: The same names in lower case without the prefix.
+
+    Raises:
+        BadSettings: with all that is wrong.
+    """
+    found = {
+        name: environ[f"PLUMBLINE_{name.upper()}"]
+        for name in _Flags.model_fields
+        if f"PLUMBLINE_{name.upper()}" in environ
+    }
+    given = found | {name: value for name, value in flags.items() if value is not None}
+    wanted = _read(lambda: _Flags.model_validate({name: value for name, value in given.items() if value != ""}))
+    pods = _read(lambda: PodSettings.read(_text(wanted.pods)))
+    settings = KubeSettings(
+        runtime=_runtime(pods, wanted.store),
+        namespaces=wanted.namespaces,
+        identity=wanted.identity,
+        lease_namespace=wanted.lease_namespace,
+        lease_name=wanted.lease_name,
+        host=wanted.host,
+        port=wanted.port,
+        workers=wanted.workers,
+        resync=wanted.resync,
+    )
+    check_settings(settings)
+    return settings
+
+
+class _Flags(BaseModel):
+    """Flags and variables: texts, read as what they stand for."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    pods: str = ""
+    store: str | None = None
+    namespaces: Annotated[tuple[Name, ...], BeforeValidator(_split)] = ()
+    identity: Annotated[str, Field(max_length=128)] = KubeSettings.identity
+    lease_namespace: Name | None = None
+    lease_name: Name = KubeSettings.lease_name
+    host: str = KubeSettings.host
+    port: int = KubeSettings.port
+    workers: int = KubeSettings.workers
+    resync: float = KubeSettings.resync
+
+
+def _read(read: Callable[[], M]) -> M:
+    try:
+        return read()
+    except ValidationError as error:
+        found = error.errors(include_input=False, include_url=False)
+        raise BadSettings(tuple(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in found)) from error
+
+
+def _text(pods: str) -> str:
+    if not pods:
+        raise BadSettings(("pods: no file was given; name one, or give its JSON text in PLUMBLINE_PODS",))
+    if pods.lstrip().startswith("{"):
+        return pods
+    try:
+        return Path(pods).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadSettings((f"pods: {pods} cannot be read ({error}); check its path and mode",)) from error
+
+
+def _runtime(pods: PodSettings, store: str | None) -> Runtime:
+    return Runtime(
+        images=pods.images,
+        store=store or pods.store or "",
+        store_claim=pods.store_claim,
+        service_accounts=pods.service_accounts,
+        pull_secrets=pods.pull_secrets,
+        egress=pods.egress,
+        start_deadline=pods.start_deadline,
+    )
