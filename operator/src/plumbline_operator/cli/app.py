@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from plumbline_operator.cli import reading, working
+from plumbline_operator.cli import operating, reading, working
 from plumbline_operator.cli.manifests import load_manifests
 from plumbline_operator.cli.settings import caller_environment
 
@@ -41,7 +41,7 @@ def build_app() -> typer.Typer:
     app = typer.Typer(
         help=_HELP, no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False, rich_markup_mode=None
     )
-    for command in (run, serve, validate, get, describe, logs, events, delete, retry, lineage, version):
+    for command in (run, serve, validate, get, describe, logs, events, delete, retry, lineage, operator, version):
         app.command()(command)
     return app
 
@@ -165,6 +165,53 @@ def lineage(
 ) -> int:
     """Show what a model was made of, back to the data."""
     return reading.lineage(state, subject, namespace, name, _console())
+
+
+def operator(
+    pods: Annotated[
+        str | None,
+        typer.Option(envvar="PLUMBLINE_PODS", help="JSON file (or its text) about pods: images by digest, store ..."),
+    ] = None,
+    store: Annotated[str | None, typer.Option(envvar="PLUMBLINE_STORE", help="URI of the artifact store.")] = None,
+    namespace: Annotated[
+        list[str] | None, typer.Option("-n", "--namespace", help="Watch this one; may be repeated. All without.")
+    ] = None,
+    lease_namespace: Annotated[
+        str | None,
+        typer.Option(envvar="PLUMBLINE_LEASE_NAMESPACE", help="Several replicas: where their lease is."),
+    ] = None,
+    lease_name: Annotated[
+        str | None, typer.Option(envvar="PLUMBLINE_LEASE_NAME", help="The lease [default: plumbline-operator].")
+    ] = None,
+    identity: Annotated[
+        str | None, typer.Option(envvar="PLUMBLINE_IDENTITY", help="This replica, for example its pod's name.")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(envvar="PLUMBLINE_PORT", help="Of /metrics, /healthz, /readyz [default: 8080].")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(envvar="PLUMBLINE_WORKERS", help="Objects worked on at a time [default: 48].")
+    ] = None,
+    resync: Annotated[
+        float | None, typer.Option(envvar="PLUMBLINE_RESYNC", help="Seconds between looks at all [default: 600].")
+    ] = None,
+    log_level: Annotated[
+        str, typer.Option(envvar="PLUMBLINE_LOG_LEVEL", help="debug, info, warning or error.")
+    ] = "info",
+) -> int:
+    """Run the operator of a Kubernetes cluster until SIGTERM; credentials as kubectl has them, or the pod's own."""
+    flags = {
+        "pods": pods,
+        "store": store,
+        "namespaces": tuple(namespace) if namespace else None,
+        "lease_namespace": lease_namespace,
+        "lease_name": lease_name,
+        "identity": identity,
+        "port": port,
+        "workers": workers,
+        "resync": resync,
+    }
+    return operating.operate(flags, log_level, caller_environment())
 
 
 def version() -> int:

@@ -1,0 +1,264 @@
+"""The whole operator, put together: watches fill the cache, the queue feeds the workers, the lease decides who works.
+
+Started and stopped by `shell`. Every task runs as long as the operator; one that ends before takes it down, because a
+fresh process that reads the cluster anew is better than one that has lost a part. Nothing is lost with a process: what
+was decided is in statuses and children.
+"""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from random import Random
+from typing import Any, Final
+
+from plumbline_api.names import ExitCode
+from plumbline_api.progress import Progress
+from plumbline_operator.kube.cache import Cache
+from plumbline_operator.kube.census import Census
+from plumbline_operator.kube.client import KubeClient
+from plumbline_operator.kube.cluster import KubeCluster
+from plumbline_operator.kube.configmaps import NamedConfigMaps
+from plumbline_operator.kube.controller import Controller
+from plumbline_operator.kube.errors import ApiError
+from plumbline_operator.kube.events import EventPoster
+from plumbline_operator.kube.feed import Feed
+from plumbline_operator.kube.lease import Election, LeaseLost
+from plumbline_operator.kube.login import Login
+from plumbline_operator.kube.mentions import Mentions
+from plumbline_operator.kube.metrics import Metrics, Readings
+from plumbline_operator.kube.permissions import find_missing
+from plumbline_operator.kube.queue import Backoff, WorkQueue
+from plumbline_operator.kube.resources import WATCHED
+from plumbline_operator.kube.server import Health, HttpServer
+from plumbline_operator.kube.settings import KubeSettings
+from plumbline_operator.kube.view import View
+from plumbline_operator.kube.watch import Watch
+from plumbline_operator.observed import Key
+
+__all__ = ["NotPermitted", "Operator"]
+
+_LOG: Final = logging.getLogger(__name__)
+_STALE: Final = 180.0
+"""Seconds without a word from a watch after which it is out of order: bookmarks come every minute."""
+_DRAIN: Final = 1.0
+_FINISH: Final = 2.5
+"""Seconds that turns of work and events get when the operator is stopped."""
+_BEAT: Final = 1.0
+
+
+class NotPermitted(Exception):
+    """The operator's role lacks something; one line for each."""
+
+    def __init__(self, missing: tuple[str, ...]) -> None:
+        super().__init__("; ".join(missing))
+        self.missing = missing
+
+
+class Operator:
+    """One replica; made within a running loop."""
+
+    def __init__(
+        self,
+        settings: KubeSettings,
+        *,
+        login: Login | None = None,
+        progress: Callable[[str, str], Progress | None] = lambda _namespace, _job: None,
+    ) -> None:
+        """Put everything together; `start` begins.
+
+        Args:
+            settings: Checked settings.
+            login: Where credentials come from.
+            progress: The newest progress report of a Job, by namespace and name.
+        """
+        random = Random(secrets.randbits(64))  # noqa: S311 - jitter
+        self.settings = settings
+        self.metrics = Metrics()
+        self.failed = asyncio.Event()
+        """Set when a part has ended that must not."""
+        self.exit_code = int(ExitCode.OK)
+        self.client = KubeClient(login or Login(time.monotonic), count=self.metrics.called)
+        self.cache, self.census, mentions = Cache(), Census(), Mentions()
+        self.queue: WorkQueue[Key] = WorkQueue(random, backoff=Backoff(), waited=self.metrics.queue_waited)
+        self.feed = Feed(self.cache, mentions, self.census, self.queue)
+        # Two starts of one replica are two holders: the first may still be at work.
+        identity = f"{settings.identity}_{secrets.token_hex(4)}"
+        self.election = _candidate(settings, self.client, identity, random)
+        self.events = EventPoster(self.client, identity, _now)
+        self.config_maps = NamedConfigMaps(self.client, mentions, self.queue.add, random)
+        view = View(self.cache, mentions, self.config_maps, settings.runtime, progress, _now)
+        cluster = KubeCluster(view, self.client, self.feed, self.events, self._fence)
+        self.controller = Controller(cluster, self.cache, self.queue, self.metrics, now=_now, random=random)
+        self.watches = tuple(
+            Watch(self.client, what, namespace, self.feed, random, relist=settings.relist)
+            for what in WATCHED
+            for namespace in settings.namespaces or (None,)
+        )
+        self.server = HttpServer(settings.host, settings.port, self.health, self.metrics.text)
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._working = False
+        self._lag = 0.0
+        self._stopping = False
+
+    async def check(self) -> None:
+        """Ask whether everything that will be done is permitted.
+
+        Raises:
+            NotPermitted: with everything that is not.
+            ApiError: The API server did not answer.
+        """
+        lease = None if self.election is None else self.settings.lease_namespace
+        missing = await find_missing(self.client, self.settings.namespaces, lease)
+        if missing:
+            lines = [
+                f"{permission} in " + (f"namespace {namespace}" if namespace else "all namespaces")
+                for permission, namespace in missing
+            ]
+            raise NotPermitted(tuple(lines))
+
+    async def start(self) -> None:
+        """Begin: to answer probes, to watch, to stand for election. Raises OSError where the port is taken."""
+        self.metrics.observe(self._readings)
+        await self.server.start()
+        _LOG.info("started", extra={"port": self.server.port, "namespaces": list(self.settings.namespaces)})
+        for watch in self.watches:
+            self._spawn(self._watch(watch), f"watch {watch.title}")
+        for part, name in (
+            (self.events.run(), "events"),
+            (self.config_maps.run(), "config maps"),
+            (self._beat(), "heartbeat"),
+            (self._lead(), "work"),
+        ):
+            self._spawn(part, name)
+        if self.election is not None:
+            self._spawn(self.election.run(), "lease")
+
+    async def stop(self) -> None:
+        """End everything within four seconds: what was begun is finished, the lease is given back."""
+        self._stopping = True
+        await self.controller.stop(_FINISH)
+        await self.events.drain(_DRAIN)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self.election is not None:
+            await self.election.release()
+        await self.server.close()
+        await self.client.close()
+        _LOG.info("stopped")
+
+    def health(self) -> Health:
+        """How this replica is."""
+        stuck = [watch.title for watch in self.watches if watch.idle > _STALE]
+        stale = [watch.title for watch in self.watches if watch.age > _STALE]
+        unsynced = sorted({watch.title for watch in self.watches if not watch.synced.is_set()})
+        problems = [f"watch of {title} is stuck" for title in stuck]
+        problems += [f"the API server has not been heard of about {title}" for title in stale]
+        problems += [f"{title} not listed yet" for title in unsynced]
+        facts = {
+            "leader": self._leading,
+            "working": self._working,
+            "objects": len(self.cache.keys()),
+            "queue": self.queue.depth,
+            "watches": {f"{watch.title} {watch.namespace or '*'}": round(watch.age, 1) for watch in self.watches},
+        }
+        alive = not stuck and not self.failed.is_set()
+        return Health(alive=alive, ready=alive and not stale and not unsynced, problems=tuple(problems), facts=facts)
+
+    # Parts
+
+    async def _lead(self) -> None:
+        """Work, once the lease is ours and the cache is as new as that."""
+        since = float("-inf")
+        if self.election is not None:
+            await self.election.won.wait()
+            since = self.election.since
+        for watch in self.watches:
+            await watch.synced.wait()
+        await asyncio.gather(*(self._catch_up(watch, since) for watch in self.watches))
+        for key in self.cache.keys():
+            self.queue.add(key)
+        self._working = True
+        _LOG.info("at work", extra={"objects": self.queue.depth})
+        for worker in self.controller.start(self.settings.workers):
+            self._supervise(worker)
+        await self.controller.resync(self.settings.resync)
+
+    async def _watch(self, watch: Watch) -> None:
+        if self.election is not None:
+            # A list that is read after the lease was won need not be read again.
+            await self.election.tried.wait()
+        await watch.run()
+
+    async def _catch_up(self, watch: Watch, since: float) -> None:
+        """Read the list again if it was read before the lease was ours: another replica may have written since."""
+        while watch.listed < since:
+            try:
+                await watch.list_now()
+            except ApiError as error:
+                _LOG.warning("list failed", extra={"resource": watch.title, "code": error.code})
+                await asyncio.sleep(1.0)
+
+    async def _beat(self) -> None:
+        """See how late the loop is."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + _BEAT
+            await asyncio.sleep(_BEAT)
+            self._lag = loop.time() - due
+
+    @property
+    def _leading(self) -> bool:
+        return self.election is None or self.election.leading
+
+    def _fence(self) -> None:
+        if self.election is not None:
+            self.election.check()
+
+    def _readings(self) -> Readings:
+        return Readings(
+            depth=self.queue.depth,
+            working=self.queue.working,
+            delayed=self.queue.delayed,
+            leader=self._leading and self._working,
+            loop_lag=self._lag,
+            watch_ages={(watch.title, watch.namespace or ""): watch.age for watch in self.watches},
+            standings=self.census.counts,
+            events_dropped=self.events.dropped,
+        )
+
+    def _spawn(self, part: Coroutine[Any, Any, None], name: str) -> None:
+        self._supervise(asyncio.create_task(part, name=name))
+
+    def _supervise(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        if self._stopping or task.cancelled():
+            return
+        error = task.exception()
+        self.exit_code = int(ExitCode.UNAVAILABLE if isinstance(error, LeaseLost) else ExitCode.INTERNAL)
+        _LOG.error("a part has ended", extra={"part": task.get_name()}, exc_info=error)
+        self.failed.set()
+
+
+def _candidate(settings: KubeSettings, client: KubeClient, identity: str, random: Random) -> Election | None:
+    if settings.lease_namespace is None:
+        return None
+    return Election(
+        client,
+        settings.lease_namespace,
+        settings.lease_name,
+        identity,
+        random=random,
+        clock=time.monotonic,
+        times=settings.lease,
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
