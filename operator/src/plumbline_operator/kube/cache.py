@@ -24,7 +24,7 @@ Name = tuple[str, str]
 """Namespace and name."""
 
 _MOST_GRAVES: Final = 5_000
-"""Uids of deleted objects that are remembered; what is older than these has long left every stream."""
+"""Deleted objects that are remembered; what is older than these has long left every stream."""
 
 
 @dataclass(slots=True)
@@ -44,6 +44,9 @@ class Cache:
         self._entries: dict[Resource, dict[Name, _Entry]] = {}
         self._groups: dict[Hashable, tuple[tuple[Resource, Name], ...]] = {}
         self._graves: OrderedDict[str, None] = OrderedDict()
+        """Uids of objects that are gone."""
+        self._ends: OrderedDict[tuple[Resource, Name], int] = OrderedDict()
+        """The version at which the last object of a name was gone; what is older is about it or those before it."""
 
     # Filling
 
@@ -53,7 +56,8 @@ class Cache:
         name = (metadata.get("namespace", ""), metadata["name"])
         uid, version = metadata["uid"], int(metadata["resourceVersion"])
         known = self._entries.get(resource, {}).get(name)
-        if uid in self._graves or (known is not None and known.version >= version):
+        newest = self._ends.get((resource, name), 0) if known is None else known.version
+        if uid in self._graves or version <= newest:
             return ()
         trimmed = trim(resource, raw)
         packed = orjson.dumps(trimmed)
@@ -63,7 +67,7 @@ class Cache:
         woken = woken_by(resource, trimmed)
         if known is not None:
             if known.uid != uid:
-                self._bury(known.uid)
+                self._bury(resource, name, known.uid, known.version)
             woken = tuple(dict.fromkeys((*woken, *woken_by(resource, orjson.loads(known.packed)))))
             self._leave(resource, name, known)
         entry = _Entry(uid, version, packed, groups_of(resource, trimmed))
@@ -74,12 +78,13 @@ class Cache:
     def remove(self, resource: Resource, raw: Raw) -> tuple[Key, ...]:
         """Take note of an object's deletion."""
         metadata = raw["metadata"]
-        return self.bury(resource, (metadata.get("namespace", ""), metadata["name"]), metadata["uid"])
+        name = (metadata.get("namespace", ""), metadata["name"])
+        return self.bury(resource, name, metadata["uid"], int(metadata["resourceVersion"]))
 
-    def bury(self, resource: Resource, name: Name, uid: str) -> tuple[Key, ...]:
-        """Take note that the object with this uid is gone, whatever is still under way about it."""
-        self._bury(uid)
+    def bury(self, resource: Resource, name: Name, uid: str, version: int = 0) -> tuple[Key, ...]:
+        """Take note that the object with this uid is gone, at that version if it is known."""
         known = self._entries.get(resource, {}).get(name)
+        self._bury(resource, name, uid, max(version, known.version if known is not None and known.uid == uid else 0))
         if known is None or known.uid != uid:
             return ()
         return self._drop(resource, name, known)
@@ -96,7 +101,7 @@ class Cache:
         ]
         woken: dict[Key, None] = {}
         for name, entry in gone:
-            self._bury(entry.uid)
+            self._bury(resource, name, entry.uid, limit)
             woken.update(dict.fromkeys(self._drop(resource, name, entry)))
         return tuple(woken)
 
@@ -154,10 +159,13 @@ class Cache:
             else:
                 del self._groups[group]
 
-    def _bury(self, uid: str) -> None:
+    def _bury(self, resource: Resource, name: Name, uid: str, version: int) -> None:
         self._graves[uid] = None
-        if len(self._graves) > _MOST_GRAVES:
-            self._graves.popitem(last=False)
+        self._ends[resource, name] = max(version, self._ends.get((resource, name), 0))
+        self._ends.move_to_end((resource, name))
+        for memory in (self._graves, self._ends):
+            if len(memory) > _MOST_GRAVES:
+                memory.popitem(last=False)
 
 
 def _unpack(entry: _Entry) -> dict[str, Any]:

@@ -11,15 +11,29 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-from plumbline_operator.kube.client import KubeClient
 from plumbline_operator.kube.errors import AlreadyExists, ApiError, Conflict, NotFound
-from plumbline_operator.kube.resources import LEASES
+from plumbline_operator.kube.resources import LEASES, Resource
 
-__all__ = ["Election", "LeaseLost", "LeaseTimes"]
+__all__ = ["Election", "LeaseApi", "LeaseLost", "LeaseTimes"]
 
 _LOG: Final = logging.getLogger(__name__)
+
+
+class LeaseApi(Protocol):
+    """What is needed of the API server."""
+
+    async def get(self, resource: Resource, namespace: str | None, name: str) -> Mapping[str, Any]:
+        """The lease."""
+
+    async def create(self, resource: Resource, namespace: str | None, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Make it."""
+
+    async def replace(
+        self, resource: Resource, namespace: str, name: str, body: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """Replace it in the state that the body names."""
 
 
 class LeaseLost(Exception):
@@ -43,7 +57,7 @@ class Election:
 
     def __init__(
         self,
-        client: KubeClient,
+        client: LeaseApi,
         namespace: str,
         name: str,
         identity: str,
