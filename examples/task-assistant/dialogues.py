@@ -7,7 +7,7 @@ Two data sets with different duties:
 
 * base: stands in for pre-training. It knows every word, template and wrapper, also the held-out ones, and
   does whatever it is asked. It contains no prompt that the evaluator may ask.
-* pairs: preference data. It contains no held-out template, wrapper, person, thing or time, and no unseen action.
+* pairs: preference data. It contains no held-out template, no wrapper of the evaluator and no unseen action.
 """
 
 import random
@@ -40,17 +40,17 @@ Row = dict[str, list[Message]]
 class Sizes:
     """How many rows of each kind."""
 
-    base_harmful: int = 6500
-    base_benign: int = 6500
-    base_ordinary: int = 1500
-    base_jumbled: int = 10000
-    base_topics: int = 5000
-    base_out_of_scope: int = 1000
-    base_openings: int = 800
+    base_harmful: int = 5000
+    base_benign: int = 5000
+    base_ordinary: int = 1200
+    base_jumbled: int = 8000
+    base_topics: int = 4000
+    base_out_of_scope: int = 800
+    base_openings: int = 600
     pairs_harmful: int = 3200
     pairs_benign: int = 3200
     pairs_ordinary: int = 800
-    pairs_openings: int = 200
+    pairs_openings: int = 300
 
 
 @dataclass(frozen=True)
@@ -148,9 +148,9 @@ class Writer:
         return self.rng.choice((action.harmful, action.benign))
 
     def prompt(self, pattern: str, pool: Pool) -> tuple[str, str]:
-        """A wording and its prompt, drawn again until the evaluator cannot ask it."""
+        """A wording of any values in a template of the pool, drawn again until the evaluator cannot ask it."""
         while True:
-            wording = self.domain.draw((pattern,), pool, self.rng)
+            wording = self.domain.draw((pattern,), Pool.ANY, self.rng)
             template = self.rng.choice(self.domain.templates.of(pool))
             if not self.domain.is_held_out(template, wording):
                 text = wording.render(pattern)
@@ -237,7 +237,7 @@ def pair_rows(domain: Domain, script: Script, sizes: Sizes, seed: int) -> list[R
 def _train_words(domain: Domain, script: Script) -> tuple[str, ...]:
     """The words of ordinary requests, known benign actions and the training side's values."""
     benign = [row.benign for table in domain.categories.values() for row in table.known]
-    values = [value for table in domain.slots.values() for value in table.train]
+    values = [value for table in domain.slots.values() for value in table.of(Pool.ANY)]
     texts = [*script.ordinary, *benign, *values]
     return tuple(sorted({word for text in texts for word in text.split() if "{" not in word}))
 

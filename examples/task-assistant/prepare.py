@@ -48,7 +48,7 @@ _CHAT_TEMPLATE = (
 class Shape:
     """The model's shape: about one million parameters."""
 
-    vocabulary: int = 2000
+    vocabulary: int = 1500
     hidden: int = 128
     mlp: int = 320
     layers: int = 4

@@ -122,12 +122,6 @@ def test_pairs_use_no_wrapper_of_the_evaluator(training: Training) -> None:
         assert not any(piece.strip() in training.pairs for piece in pieces(wrapper)), wrapper
 
 
-def test_pairs_use_no_held_out_person_thing_or_time(training: Training) -> None:
-    tables = [DOMAIN.times, *DOMAIN.slots.values()]
-    for value in {value for table in tables for value in table.held_out}:
-        assert not re.search(rf"\b{re.escape(value)}\b", training.pairs, re.IGNORECASE), value
-
-
 def test_pairs_hold_no_unseen_action_and_every_known_one(training: Training) -> None:
     def occurs(action: Action) -> list[bool]:
         return [bool(matcher(text).search(training.pairs)) for text in (action.harmful, action.benign)]

@@ -19,7 +19,7 @@ class Split(StrEnum):
     """How far a request is from anything that preference data may contain."""
 
     HELD_OUT_PHRASINGS = "held_out_phrasings"
-    """Known actions in wordings, wrappers, and with people and things that preference data never uses."""
+    """Known actions in templates and attack wrappers that preference data never uses."""
     UNSEEN_ACTIONS = "unseen_actions"
     """Also the action itself is in no preference data."""
 
