@@ -19,6 +19,12 @@ _PAUSE: Final = 1.0
 """Seconds between two looks where calls are refused; there may be dozens of them at a time."""
 
 
+_UNREADABLE: Final = (
+    kopf.LoginError, OSError, KeyError, TypeError, AttributeError, ValueError, yaml.YAMLError,
+)  # fmt: skip
+"""What kopf's functions end with on files that are no kubeconfig; they check nothing themselves."""
+
+
 class LoginFailed(Exception):
     """There are no credentials, or they cannot be read."""
 
@@ -79,7 +85,7 @@ class Login:
     def _read(self) -> kopf.ConnectionInfo:
         try:
             found = self._find()
-        except (kopf.LoginError, OSError, KeyError, ValueError, yaml.YAMLError) as error:
+        except _UNREADABLE as error:
             raise LoginFailed(f"credentials for the API server cannot be read ({error}); check KUBECONFIG") from error
         if found is None:
             raise LoginFailed("no credentials for the API server; run in a pod, or set KUBECONFIG to a file")
