@@ -54,6 +54,7 @@ def test_a_page_shows_every_block_of_its_kind(name: str) -> None:
 
 IN_WORDS = {
     "ObjectMeta", "NamedRef", "FileSource", "DatasetSource", "RulesSource", "Judge",
+    "Gpu", "Toleration", "Queue",
     "PromptInjection", "SocialEngineering", "ContextManipulation",
 }  # fmt: skip
 """Blocks that a sentence or the example tells, or that another page shows."""

@@ -5,18 +5,19 @@ from typing import Annotated
 
 from pydantic import Field
 
+from plumbline_api.compute import Compute, Queue
 from plumbline_api.constraints import Unique, constraint, exactly_one
-from plumbline_api.immutable import Immutable
+from plumbline_api.immutable import Immutable, Mutable
 from plumbline_api.meta import Conditions, ObjectMeta, ObservedGeneration
 from plumbline_api.model import Document, Timestamp
 from plumbline_api.names import API_VERSION, Kind
 from plumbline_api.progress import Progress
 from plumbline_api.reasons import Phase, Reason
-from plumbline_api.scalars import ApiVersion, DecimalText, Digest, Duration, Name, Quantity, Rate
+from plumbline_api.scalars import ApiVersion, DecimalText, Digest, Duration, Name, Rate
 from plumbline_api.sources import DatasetSource, ModelSource, OneOf
 
 __all__ = [
-    "AlignmentRun", "AlignmentRunSpec", "AlignmentRunStatus", "Compute", "DpoLoss", "DpoOptions", "LoraOptions",
+    "AlignmentRun", "AlignmentRunSpec", "AlignmentRunStatus", "DpoLoss", "DpoOptions", "LoraOptions",
     "LossOn", "Output", "Precision", "ResolvedInput", "Reuse", "Scheduler", "SftOptions", "Stage", "StageState",
     "StageStatus", "TrainingOptions",
 ]  # fmt: skip
@@ -214,15 +215,6 @@ class Stage(OneOf):
         return found
 
 
-class Compute(Document):
-    """What one Job may use."""
-
-    cpu: Quantity = "2"
-    """Cores; training uses this many threads."""
-    memory: Quantity | None = None
-    """Memory limit of the Job; exceeding it is OutOfMemory."""
-
-
 class Output(Document):
     """What becomes of the last stage's model."""
 
@@ -254,6 +246,12 @@ class AlignmentRunSpec(Immutable):
     """What becomes of the last stage's model."""
     reuse: Reuse = Reuse.IF_UNCHANGED
     """Whether a stage may take the recorded result of an identical earlier one."""
+    queue: Annotated[Queue | None, Mutable()] = None
+    """The queue that admits the Jobs; may be changed, and counts for Jobs made from then on."""
+    suspend: Annotated[bool, Mutable()] = False
+    """Whether to pause: the Job at work is deleted, finished stages stay. May be changed."""
+    ttl_seconds_after_finished: Annotated[int | None, Field(ge=0, le=315_360_000), Mutable()] = None
+    """When Jobs, pods and their logs are deleted, counted from the run's end; left out, never. May be changed."""
 
 
 class ResolvedInput(Document):

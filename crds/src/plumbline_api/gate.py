@@ -5,7 +5,7 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from plumbline_api.alignment import Compute
+from plumbline_api.compute import Compute
 from plumbline_api.constraints import Checked, Unique, constraint, exactly_one
 from plumbline_api.meta import Conditions, ObjectMeta, ObservedGeneration
 from plumbline_api.metrics import SELECTOR_PATTERN, JudgeQuality, Label, MetricName, parse_selector

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from plumbline_api.alignment import Compute
+from plumbline_api.compute import Compute
 from plumbline_api.meta import Conditions, ObjectMeta, ObservedGeneration
 from plumbline_api.model import Document
 from plumbline_api.names import API_VERSION, Kind
@@ -84,6 +84,8 @@ class GuardedInferenceSpec(Document):
     """What the serving pod may use."""
     guard: Guard = Field(default_factory=Guard)
     """What stands between clients and the engine."""
+    replicas: Annotated[int, Field(ge=1, le=64)] | None = None
+    """Pods that serve; left out, an autoscaler may set their number (without one, it is one)."""
 
 
 class Served(Document):

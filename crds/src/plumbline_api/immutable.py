@@ -6,7 +6,7 @@ the files a run reads.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from pydantic import GetJsonSchemaHandler
 from pydantic.fields import FieldInfo
@@ -29,13 +29,19 @@ class Mutable:
 class Immutable(Document):
     """Base of specs whose fields cannot be changed, added or removed once the object is there."""
 
+    def fixed_part(self) -> dict[str, Any]:
+        """Plain JSON data without the fields that may change."""
+        model = type(self)
+        changing = {wire_name(model, name) for name, field in model.model_fields.items() if _is_mutable(field)}
+        return {wire: value for wire, value in self.dump().items() if wire not in changing}
+
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         """With the rules of transition, each on the field it speaks of."""
         found = super().__get_pydantic_json_schema__(schema, handler)
         here = handler.resolve_ref_schema(found)
         for name, field in cls.model_fields.items():
-            if any(isinstance(mark, Mutable) for mark in field.metadata):
+            if _is_mutable(field):
                 continue
             wire = wire_name(cls, name)
             add_validations(here["properties"][wire], _unchanged(here["properties"][wire], wire))
@@ -43,6 +49,10 @@ class Immutable(Document):
                 rule = f"has(self.{cel_name(wire)}) == has(oldSelf.{cel_name(wire)})"
                 add_validations(here, [Validation(rule, f"{wire} cannot be added or removed; {_REMEDY}", wire)])
         return found
+
+
+def _is_mutable(field: FieldInfo) -> bool:
+    return any(isinstance(mark, Mutable) for mark in field.metadata)
 
 
 def _unchanged(schema: JsonSchemaValue, wire: str) -> Iterator[Validation]:

@@ -171,7 +171,7 @@ class Session(Reader):
         before = self.records.object(key)
         if not isinstance(before, AlignmentRun):
             return None
-        old, new = before.spec.dump(), document.spec.dump()
+        old, new = before.spec.fixed_part(), document.spec.fixed_part()
         change = first_difference(old, new, "spec")
         if change is not None:
             change = f"{change} (digest of the spec {digest_of(old)}, now {digest_of(new)})"
