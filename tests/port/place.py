@@ -9,15 +9,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from plumbline_api.alignment import Compute
-from plumbline_api.names import LABEL_STAGE
+from plumbline_api.compute import Compute
+from plumbline_api.names import LABEL_STAGE, Image
 from plumbline_operator.decision import Child
 from plumbline_operator.local.cluster import LocalCluster
 from plumbline_operator.local.layout import open_layout
 from plumbline_operator.local.records import key_of
 from plumbline_operator.local.settings import LocalSettings, read_settings
 from plumbline_operator.observed import ChildRef, JobPhase, JobState, Key, Observed
-from plumbline_operator.plan.pods import JobPlan, config_map, container, http_probe, job, port_env
+from plumbline_operator.plan.jobs import JobPlan, job
+from plumbline_operator.plan.pods import PodPlan, config_map, container, http_probe, port_env
 from tests.support import build
 from tests.support.programs import program, starts
 
@@ -166,15 +167,16 @@ def job_child(
     labels: Mapping[str, str] | None = None,
 ) -> tuple[Child, Child]:
     """A Job with its ConfigMap."""
-    plan = JobPlan(
-        name=name,
-        namespace="default",
-        labels=labels or {LABEL_STAGE: "s0"},
-        deadline_seconds=deadline,
+    chosen = labels or {LABEL_STAGE: "s0"}
+    pod = PodPlan(
+        made_for=Image.TRAINER,
+        labels=chosen,
         containers=containers or [worker()],
         sidecars=sidecars or [],
+        config_map=name,
     )
-    manifest = job(plan)
+    plan = JobPlan(name=name, namespace="default", labels=chosen, pod=pod, deadline_seconds=deadline)
+    manifest = job(plan, build.RUNTIME)
     manifest["spec"]["backoffLimit"] = backoff
     manifest["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = grace
     return (

@@ -1,15 +1,16 @@
 """From a pod template to programs of this machine: paths, variables, ports, what is refused."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from plumbline_api.reasons import Reason
+from plumbline_operator.local.offered import Unplannable
 from plumbline_operator.local.podplan import PodPlan, Probe
 from plumbline_operator.local.podspec import (
     Place,
-    Unplannable,
     cpu_request,
     declared_ports,
     expand,
@@ -107,6 +108,30 @@ def test_a_probe_by_number_finds_the_named_port(place: Place) -> None:
     (made,) = plan(place, container(ports=ports, startupProbe=probe)).containers
     assert made.startup is not None
     assert made.startup.port == 4711
+
+
+def test_a_probe_by_number_finds_the_port_of_another_container_of_the_pod(place: Place) -> None:
+    ports = [{"name": "engine", "containerPort": 8000}]
+    probe = {"httpGet": {"path": "/up", "port": 8000}}
+    main, _ = plan(place, container(startupProbe=probe), container(name="engine", ports=ports)).containers
+    assert main.startup is not None
+    assert main.startup.port == 4711
+
+
+def test_a_guard_listens_on_loopback_here_whatever_it_does_in_a_pod(place: Place) -> None:
+    env = [{"name": "PLUMBLINE_HOST", "value": "0.0.0.0"}]  # noqa: S104
+    (made,) = plan(place, container(env=env, args=["--host", "$(PLUMBLINE_HOST)"])).containers
+    assert made.argv[1:] == ("--host", "127.0.0.1")
+
+
+def test_scratch_is_a_folder_of_the_attempt_and_what_lies_in_the_machines_own_tmp_stays_there(place: Place) -> None:
+    scratch = replace(place, volumes={"scratch": place.folder / "scratch"})
+    env = [{"name": "HOME", "value": "/tmp"}, {"name": "NEAR", "value": "/tmp/x"}]  # noqa: S108
+    mounts = [{"name": "scratch", "mountPath": "/tmp"}]  # noqa: S108
+    store = "file:///tmp/state/store"
+    (made,) = plan(scratch, container(env=env, volumeMounts=mounts, args=["/tmp", store])).containers  # noqa: S108
+    assert made.argv[1:] == (str(place.folder / "scratch"), store)
+    assert (made.env["HOME"], made.env["NEAR"]) == (str(place.folder / "scratch"), "/tmp/x")  # noqa: S108
 
 
 @pytest.mark.parametrize(

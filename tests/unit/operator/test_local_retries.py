@@ -6,10 +6,9 @@ import pytest
 
 from plumbline_operator.local.podplan import Cause, PodResult
 from plumbline_operator.local.retries import Again, GiveUp, Succeeded, decide_next
-from plumbline_operator.plan.pods import JobPlan, job
-from tests.port.place import worker
+from tests.port.place import job_child
 
-SPEC: dict[str, Any] = job(JobPlan(name="job", namespace="default", labels={}, containers=[worker()]))["spec"]
+SPEC: dict[str, Any] = dict(job_child()[1].manifest["spec"])
 
 
 def ended(code: int = 0, cause: Cause = Cause.EXITED, *, container: str = "worker", at: float = 10.0) -> PodResult:

@@ -34,7 +34,9 @@ def existing(state: Path) -> frozenset[ObjectName]:
         return frozenset()
     records = open_reader(state).records
     found = {ObjectName(key.kind.value, key.namespace, key.name) for key in records.keys()}
-    return frozenset(found | {ObjectName(CONFIG_MAP, namespace, name) for namespace, name, _ in records.config_maps()})
+    return frozenset(
+        found | {ObjectName(CONFIG_MAP, namespace, name) for namespace, name, _ in records.kept(CONFIG_MAP)}
+    )
 
 
 def _find_keys(reader: Reader, kind: str, name: str) -> list[Key]:

@@ -23,6 +23,7 @@ from plumbline_operator.cli.reading import existing
 from plumbline_operator.cli.tables import objects_table, rates_table, rules_table
 from plumbline_operator.local.controller import Snapshot
 from plumbline_operator.local.errors import ObjectMissing
+from plumbline_operator.local.ignored import ignored_fields
 from plumbline_operator.local.records import key_of
 from plumbline_operator.local.session import ManifestObject, Session, open_session
 from plumbline_operator.local.settings import read_settings
@@ -55,6 +56,7 @@ def dry_run(located: Sequence[Located[Object]], console: Console) -> int:
         )
         words = f": stages {', '.join(stages)}" if stages else ""
         console.print(f"{item.filename}:{item.line}: would apply {thing.kind}/{thing.metadata.name}{words}")
+    _tell_ignored(located, console)
     return ExitCode.OK
 
 
@@ -66,6 +68,7 @@ def run(plan: RunPlan, environ: Environment, console: Console) -> int:
 
 async def _run(plan: RunPlan, located: Sequence[Located[Object]], environ: Environment, console: Console) -> int:
     settings = read_settings(environ)
+    _tell_ignored(located, console)
     async with open_session(plan.state, settings, wait=plan.wait, on_wait=console.print) as session:
         await session.apply(
             [ManifestObject(item.object, Path(item.filename)) for item in located], replace=plan.replace
@@ -75,6 +78,12 @@ async def _run(plan: RunPlan, located: Sequence[Located[Object]], environ: Envir
         if plan.smoke and code == ExitCode.OK:
             code = await _smoke(plan.smoke, session, keys, environ, console)
     return code
+
+
+def _tell_ignored(located: Sequence[Located[Object]], console: Console) -> None:
+    for item in located:
+        for sentence in () if isinstance(item.object, ConfigMap) else ignored_fields(item.object):
+            console.print(f"{item.filename}:{item.line}: {sentence}", style="dim", soft_wrap=True)
 
 
 async def _settle(session: Session, keys: Sequence[Key], console: Console) -> int:

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import cached_property
-from typing import Any
 
 from plumbline_api import names
 from plumbline_api.alignment import AlignmentRun, AlignmentRunStatus
@@ -36,6 +35,9 @@ from plumbline_store import open_store
 __all__ = ["LocalCluster"]
 
 JOB, DEPLOYMENT = "Job", "Deployment"
+KEPT = (CONFIG_MAP, "Service", "NetworkPolicy", "PodDisruptionBudget")
+"""Children without processes. Only a ConfigMap is read; what the others are for is so on one machine anyway: a guard
+has one address, nothing but loopback reaches it, and it is there once."""
 Clock = Callable[[], datetime]
 
 
@@ -90,8 +92,8 @@ class LocalCluster:
             self.workload.create_job(owner, child.manifest)
         elif child.ref.kind == DEPLOYMENT:
             self.workload.create_deployment(owner, child.manifest)
-        elif child.ref.kind == CONFIG_MAP:
-            self._create_config_map(owner, child.ref.name, child.manifest)
+        elif child.ref.kind in KEPT:
+            self._keep(owner, child)
         else:
             raise ValueError(f"{owner} wants a {child.ref.kind}, a kind that local mode does not know")
 
@@ -99,8 +101,8 @@ class LocalCluster:
         """Remove the child, ending its processes; another owner's child stays."""
         if ref not in self._children(owner):
             return
-        if ref.kind == CONFIG_MAP:
-            self.records.remove(CONFIG_MAP, owner.namespace, ref.name)
+        if ref.kind in KEPT:
+            self.records.remove(ref.kind, owner.namespace, ref.name)
         else:
             await self.workload.remove(ref.kind, owner.namespace, ref.name)
 
@@ -121,12 +123,13 @@ class LocalCluster:
     def _children(self, key: Key) -> frozenset[ChildRef]:
         jobs = [ChildRef(JOB, job.name) for job in self.workload.jobs if job.record.belongs_to(key)]
         pods = [ChildRef(DEPLOYMENT, pod.name) for pod in self.workload.deployments if pod.record.belongs_to(key)]
-        maps = [
-            ChildRef(CONFIG_MAP, name)
-            for namespace, name, record in self.records.config_maps()
+        kept = [
+            ChildRef(kind, name)
+            for kind in KEPT
+            for namespace, name, record in self.records.kept(kind)
             if namespace == key.namespace and record.owner == str(key)
         ]
-        return frozenset([*jobs, *pods, *maps])
+        return frozenset([*jobs, *pods, *kept])
 
     def _named(
         self, thing: PlumblineObject
@@ -148,11 +151,12 @@ class LocalCluster:
         record = self.records.record(key.kind.value, key.namespace, key.name)
         return self.records.object(key), self.records.status(key), 0 if record is None else record.generation
 
-    def _create_config_map(self, owner: Key, name: str, manifest: Mapping[str, Any]) -> None:
-        if self.records.record(CONFIG_MAP, owner.namespace, name) is None:
+    def _keep(self, owner: Key, child: Child) -> None:
+        kind, name = child.ref.kind, child.ref.name
+        if self.records.record(kind, owner.namespace, name) is None:
             uid = f"{owner}/{name}"[:64]
-            record = Record(manifest=dict(manifest), uid=uid, created=self._clock(), owner=str(owner))
-            self.records.write(CONFIG_MAP, owner.namespace, name, record)
+            record = Record(manifest=dict(child.manifest), uid=uid, created=self._clock(), owner=str(owner))
+            self.records.write(kind, owner.namespace, name, record)
 
     def _texts(self, namespace: str, name: str) -> Mapping[str, str] | None:
         found = self.records.record(CONFIG_MAP, namespace, name)

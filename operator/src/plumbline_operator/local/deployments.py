@@ -8,7 +8,7 @@ that the guard goes on refusing while the engine comes back.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,10 @@ from plumbline_api.reasons import Reason
 from plumbline_operator.exits import FATAL_EXIT_CODES
 from plumbline_operator.local.attempts import Attempt, attempts_in, next_attempt
 from plumbline_operator.local.machine import Machine
+from plumbline_operator.local.offered import Unplannable
 from plumbline_operator.local.ownership import OwnedManifest, read_owned
 from plumbline_operator.local.podplan import Cause, PodResult, Probe
-from plumbline_operator.local.podspec import Place, Unplannable, declared_ports, plan_pod, plan_probe
+from plumbline_operator.local.podspec import Place, declared_ports, plan_pod, plan_probe
 from plumbline_operator.local.probe import answers
 from plumbline_operator.local.settings import LocalSettings
 from plumbline_operator.local.verdicts import explain_exit
@@ -148,7 +149,7 @@ class Deployment:
             volumes = make_volumes(pod, work=work, attempt=attempt.folder, texts=texts)
             place = Place(attempt.folder, volumes, self._ports, settings.environment)
             plan = plan_pod(pod, place, deadline=None, memory_period=settings.memory_period, only=container.name)
-            probe = _readiness(container.manifest, self._ports)
+            probe = _readiness(container.manifest, pod, self._ports)
         except Unplannable as error:
             container.problem = error.problem
             return None
@@ -184,9 +185,9 @@ class Deployment:
             container.problem = explain_exit(result, attempt.folder, starts=container.ends)
 
 
-def _readiness(container: dict[str, Any], ports: dict[str, int]) -> Probe | None:
+def _readiness(container: dict[str, Any], pod: Mapping[str, Any], ports: dict[str, int]) -> Probe | None:
     probe = container.get("readinessProbe")
-    return None if probe is None else plan_probe(probe, container, ports)
+    return None if probe is None else plan_probe(probe, container, pod, ports)
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

@@ -22,9 +22,10 @@ from plumbline_operator.local.attempts import Attempt, attempts_in, next_attempt
 from plumbline_operator.local.errors import in_plain_words
 from plumbline_operator.local.layout import read_json, write_atomically
 from plumbline_operator.local.machine import Machine
+from plumbline_operator.local.offered import Unplannable, check_job
 from plumbline_operator.local.ownership import OwnedManifest, read_owned
 from plumbline_operator.local.podplan import PodPlan, PodResult
-from plumbline_operator.local.podspec import Place, Unplannable, cpu_request, declared_ports, plan_pod
+from plumbline_operator.local.podspec import Place, cpu_request, declared_ports, plan_pod
 from plumbline_operator.local.retries import Again, GiveUp, decide_next, was_disrupted
 from plumbline_operator.local.settings import LocalSettings
 from plumbline_operator.local.verdicts import explain_failure, explain_missing_summary, read_progress, read_summary
@@ -177,6 +178,7 @@ class Job:
         settings: LocalSettings,
         texts: Texts,
     ) -> PodPlan:
+        check_job(self.record.spec)
         spec = self.record.pod
         volumes = make_volumes(spec, work=self.folder / "work", attempt=attempt.folder, texts=texts)
         place = Place(attempt.folder, volumes, ports, settings.environment)

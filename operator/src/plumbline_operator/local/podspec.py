@@ -14,21 +14,14 @@ from typing import Any
 from plumbline_api import names
 from plumbline_api.reasons import Reason
 from plumbline_api.scalars import parse_quantity
+from plumbline_operator.local.offered import Unplannable, check_pod
 from plumbline_operator.local.podplan import ContainerPlan, PodPlan, Probe, progress_file, termination_file
 from plumbline_operator.local.processes import ATTEMPT_VARIABLE
 from plumbline_operator.observed import Problem
 
-__all__ = ["Place", "Unplannable", "cpu_request", "declared_ports", "expand", "plan_pod", "plan_probe", "replace_paths"]
+__all__ = ["Place", "cpu_request", "declared_ports", "expand", "plan_pod", "plan_probe", "replace_paths"]
 
 Manifest = Mapping[str, Any]
-
-
-class Unplannable(Exception):
-    """The pod asks for something that this machine does not have."""
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.message)
-        self.problem = problem
 
 
 @dataclass(frozen=True)
@@ -47,26 +40,25 @@ def plan_pod(
     spec: Manifest, place: Place, *, deadline: float | None, memory_period: float, only: str | None = None
 ) -> PodPlan:
     """The plan of a pod, or of the one container named by `only`; raises Unplannable."""
+    check_pod(spec)
     sidecars = spec.get("initContainers", ())
     for container in sidecars:
         if not _is_sidecar(container):
             raise _unsupported(container["name"], "a run before all others (an init container that is no sidecar)")
-    containers = [*sidecars, *spec["containers"]]
-    plans = [_plan_container(container, place) for container in containers if only in (None, container["name"])]
+    chosen = [container for container in _containers(spec) if only in (None, container["name"])]
+    plans = [_plan_container(container, spec, place) for container in chosen]
     grace = float(spec.get("terminationGracePeriodSeconds", 30))
     return PodPlan(tuple(plans), grace=grace, deadline=deadline, memory_period=memory_period)
 
 
 def declared_ports(spec: Manifest) -> tuple[str, ...]:
     """Names of the ports that the containers of a pod declare."""
-    containers = [*spec.get("initContainers", ()), *spec["containers"]]
-    return tuple(port["name"] for container in containers for port in container.get("ports", ()))
+    return tuple(port["name"] for container in _containers(spec) for port in container.get("ports", ()))
 
 
 def cpu_request(spec: Manifest) -> float:
     """Cores that the containers of a pod ask for together."""
-    containers = [*spec.get("initContainers", ()), *spec["containers"]]
-    return float(sum(parse_quantity(_requests(container).get("cpu", "0")) for container in containers))
+    return float(sum(parse_quantity(_requests(container).get("cpu", "0")) for container in _containers(spec)))
 
 
 def expand(text: str, variables: Mapping[str, str]) -> str:
@@ -80,6 +72,10 @@ def expand(text: str, variables: Mapping[str, str]) -> str:
     return re.sub(r"\$?\$\(([A-Za-z_][A-Za-z0-9_.-]*)\)", value, text)
 
 
+def _containers(spec: Manifest) -> list[Manifest]:
+    return [*spec.get("initContainers", ()), *spec["containers"]]
+
+
 def replace_paths(text: str, mounts: Sequence[tuple[str, Path]]) -> str:
     """Put local folders in the place of mount paths, wherever one stands as a whole path or as its beginning."""
     if not mounts:
@@ -89,12 +85,12 @@ def replace_paths(text: str, mounts: Sequence[tuple[str, Path]]) -> str:
     return re.sub(rf"(?<![\w.-])({longest_first})(?![\w.-])", lambda found: folders[found.group(0)], text)
 
 
-def _plan_container(container: Manifest, place: Place) -> ContainerPlan:
+def _plan_container(container: Manifest, spec: Manifest, place: Place) -> ContainerPlan:
     name = container["name"]
     mounts = [(mount["mountPath"], _volume(mount, name, place)) for mount in container.get("volumeMounts", ())]
     env = _environment(container, place, mounts)
     argv = [*container["command"], *container.get("args", ())]
-    argv = [replace_paths(expand(word, env), mounts) for word in argv]
+    argv = [_localise(expand(word, env), mounts) for word in argv]
     limit = container.get("resources", {}).get("limits", {}).get("memory")
     startup = container.get("startupProbe")
     return ContainerPlan(
@@ -102,21 +98,33 @@ def _plan_container(container: Manifest, place: Place) -> ContainerPlan:
         argv=(_program(argv[0], env["PATH"]), *argv[1:]),
         env=env,
         sidecar=_is_sidecar(container),
-        startup=None if startup is None else plan_probe(startup, container, place.ports),
+        startup=None if startup is None else plan_probe(startup, container, spec, place.ports),
         memory=None if limit is None else int(parse_quantity(limit)),
     )
 
 
-def plan_probe(probe: Manifest, container: Manifest, ports: Mapping[str, int]) -> Probe:
-    """A probe of a container, at the port it has on this machine."""
+def _localise(text: str, mounts: Sequence[tuple[str, Path]]) -> str:
+    """Put local folders in the place of mount paths.
+
+    A folder of this machine may itself lie in /tmp, so a mount there counts only where the whole text names it.
+    """
+    for mount, folder in mounts:
+        if text == mount == names.MOUNT_SCRATCH:
+            return str(folder)
+    return replace_paths(text, [entry for entry in mounts if entry[0] != names.MOUNT_SCRATCH])
+
+
+def plan_probe(probe: Manifest, container: Manifest, spec: Manifest, ports: Mapping[str, int]) -> Probe:
+    """A probe of a container, at the port that it (or, by number, its pod) has on this machine."""
     request = probe.get("httpGet")
     if request is None:
         raise _unsupported(container["name"], "a probe that is not httpGet")
     wanted = request["port"]
-    by_number = {port["containerPort"]: port.get("name", "") for port in container.get("ports", ())}
+    declared = [port for one in _containers(spec) for port in one.get("ports", ())]
+    by_number = {port["containerPort"]: port.get("name", "") for port in declared}
     port = ports.get(by_number.get(wanted, "") if isinstance(wanted, int) else wanted)
     if port is None:
-        raise _unsupported(container["name"], f"a probe of port {wanted}, which it does not declare by name")
+        raise _unsupported(container["name"], f"a probe of port {wanted}, which no container declares by name")
     return Probe(
         path=request.get("path", "/"),
         port=port,
@@ -129,12 +137,13 @@ def plan_probe(probe: Manifest, container: Manifest, ports: Mapping[str, int]) -
 def _environment(container: Manifest, place: Place, mounts: Sequence[tuple[str, Path]]) -> dict[str, str]:
     name = container["name"]
     given = {names.port_variable(port): str(number) for port, number in place.ports.items()}
+    given[names.ENV_HOST] = "127.0.0.1"
     env = {**place.environment, **given}
     for entry in container.get("env", ()):
         if "valueFrom" in entry:
             raise _unsupported(name, f"the variable {entry['name']} with valueFrom")
         if entry["name"] not in given:
-            env[entry["name"]] = replace_paths(expand(entry.get("value", ""), env), mounts)
+            env[entry["name"]] = _localise(expand(entry.get("value", ""), env), mounts)
     return {
         **env,
         names.ENV_TERMINATION_LOG: str(termination_file(place.folder, name)),
@@ -169,5 +178,4 @@ def _requests(container: Manifest) -> Mapping[str, str]:
 
 
 def _unsupported(container: str, what: str) -> Unplannable:
-    message = f"container {container} asks for {what}, which local mode does not offer; run it on a cluster"
-    return Unplannable(Problem(Reason.UNSUPPORTED_BY_RUNTIME, message))
+    return Unplannable.because(f"container {container}", what)

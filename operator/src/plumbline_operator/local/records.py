@@ -83,11 +83,11 @@ class Records:
                     found.append(Key(kind, path.parent.name, path.stem))
         return tuple(found)
 
-    def config_maps(self) -> tuple[tuple[str, str, Record], ...]:
-        """Namespace, name and record of every ConfigMap."""
+    def kept(self, kind: str) -> tuple[tuple[str, str, Record], ...]:
+        """Namespace, name and record of every object of a kind that is not ours, such as ConfigMap."""
         found = []
-        for path in sorted((self._layout.objects / CONFIG_MAP).glob("*/*.json")):
-            record = None if path.name.startswith(".") else self.record(CONFIG_MAP, path.parent.name, path.stem)
+        for path in sorted((self._layout.objects / kind).glob("*/*.json")):
+            record = None if path.name.startswith(".") else self.record(kind, path.parent.name, path.stem)
             if record is not None:
                 found.append((path.parent.name, path.stem, record))
         return tuple(found)

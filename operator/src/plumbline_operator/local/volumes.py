@@ -7,7 +7,7 @@ from typing import Any
 from plumbline_api.names import MOUNT_WORK
 from plumbline_api.reasons import Reason
 from plumbline_operator.local.errors import in_plain_words
-from plumbline_operator.local.podspec import Unplannable
+from plumbline_operator.local.offered import Unplannable
 from plumbline_operator.observed import Problem
 
 __all__ = ["WORK_VOLUME", "Texts", "make_volumes"]

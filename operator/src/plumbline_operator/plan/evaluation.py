@@ -1,29 +1,21 @@
 """The Job that executes one suite against one model: engine as a native sidecar, evaluator beside it. Pure."""
 
 from plumbline_api import names
-from plumbline_api.alignment import Compute
+from plumbline_api.compute import Compute
 from plumbline_api.model import digest_of
 from plumbline_api.names import CONTAINER_WORKER, Image, Kind, Purpose, port_variable
 from plumbline_api.redteam import RedTeamSuite
 from plumbline_api.runfile import Input, RunFile, Work
 from plumbline_operator.decision import Child
 from plumbline_operator.observed import ChildRef, Key, Runtime
-from plumbline_operator.plan.pods import (
-    JobPlan,
-    config_map,
-    container,
-    engine_container,
-    http_probe,
-    job,
-    labels,
-    port_env,
-    threads,
-)
+from plumbline_operator.plan.jobs import GRACE_SECONDS, JobPlan, job
+from plumbline_operator.plan.pods import PodPlan, config_map, container, engine_container, labels, port_env, threads
 
 __all__ = ["plan_evaluation"]
 
 _EVALUATOR = Compute(cpu="1")
 _ENGINE_START_SECONDS = 600
+"""The evaluator waits for its engine by itself: the engine listens on loopback, where no probe of a kubelet comes."""
 
 
 def plan_evaluation(
@@ -31,7 +23,9 @@ def plan_evaluation(
 ) -> tuple[Child, Child]:
     """The ConfigMap and the Job; baseline and subject of equal digest share one Job."""
     run_file = _run_file(key, suite, model, compute, runtime)
-    name = names.child_name(key.name, suite.metadata.name, f"{run_file.cache_key} {attempt}")
+    # Where it runs is no part of the result, but a Job that no node takes must become another when that is changed.
+    placement = digest_of(compute)
+    name = names.child_name(key.name, suite.metadata.name, f"{run_file.cache_key} {placement} {attempt}")
     child_labels = labels(Kind.EVAL_GATE, key.name) | {
         names.LABEL_PURPOSE: Purpose.EVALUATION.value,
         names.LABEL_SUITE: suite.metadata.name,
@@ -44,22 +38,30 @@ def plan_evaluation(
         compute,
         max_tokens=suite.spec.generation.max_tokens,
     )
-    engine["startupProbe"] = http_probe("/health", names.PORT_ENGINE, period=1, failures=_ENGINE_START_SECONDS)
     target = f"http://127.0.0.1:$({port_variable(names.PORT_ENGINE)})/v1"
     command = ["plumbline-evaluator", "run", "--file", f"{names.MOUNT_RUN}/{names.RUN_FILE}"]
     worker = container(
         CONTAINER_WORKER,
         runtime.images[Image.EVALUATOR],
-        [*command, "--work", names.MOUNT_WORK, "--target", target],
+        [*command, "--work", names.MOUNT_WORK, "--target", target, "--wait", str(_ENGINE_START_SECONDS)],
         compute=_EVALUATOR,
         env=port_env({names.PORT_ENGINE: 8000}),
         mounts={"run": names.MOUNT_RUN, "work": names.MOUNT_WORK},
     )
-    body = job(JobPlan(name=name, namespace=key.namespace, labels=child_labels, containers=[worker], sidecars=[engine]))
+    pod = PodPlan(
+        made_for=Image.EVALUATOR,
+        labels=child_labels,
+        containers=[worker],
+        sidecars=[engine],
+        config_map=name,
+        grace_seconds=GRACE_SECONDS,
+        compute=compute,
+    )
+    plan = JobPlan(name=name, namespace=key.namespace, labels=child_labels, pod=pod)
     data = {names.RUN_FILE: run_file.pretty()}
     return (
         Child(ChildRef("ConfigMap", name), config_map(name, key.namespace, child_labels, data)),
-        Child(ChildRef("Job", name), body),
+        Child(ChildRef("Job", name), job(plan, runtime)),
     )
 
 

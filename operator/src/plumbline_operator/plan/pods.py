@@ -1,34 +1,32 @@
-"""The parts that every pod of ours is built from: containers, probes, volumes, resources.
+"""The parts that every pod of ours is built from: containers, probes, volumes, resources, and what makes it harmless.
 
-Called by plan.stages, plan.evaluation and plan.serving; pure.
+Called by plan.jobs, plan.stages, plan.evaluation and plan.serving; pure. Every pod satisfies the *restricted* Pod
+Security Standard.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import ROUND_CEILING
-from typing import Any
+from typing import Any, Final
+from urllib.parse import urlsplit
 
 from plumbline_api import names
-from plumbline_api.alignment import Compute
-from plumbline_api.names import port_variable
+from plumbline_api.compute import Compute
+from plumbline_api.names import Image, port_variable
 from plumbline_api.scalars import parse_quantity
-from plumbline_operator.exits import FATAL_EXIT_CODES
+from plumbline_operator.observed import Runtime
 
 __all__ = [
-    "JobPlan",
-    "config_map",
-    "container",
-    "engine_container",
-    "http_probe",
-    "job",
-    "labels",
-    "port_env",
-    "threads",
-]
+    "Manifest", "PodPlan", "config_map", "container", "engine_container", "http_probe", "labels", "pod_template",
+    "port_env", "threads",
+]  # fmt: skip
 
-_GRACE_SECONDS = 60
-_BACKOFF_LIMIT = 3
 Manifest = dict[str, Any]
+
+_USER: Final = 65532
+"""The user and group of every container: nobody in particular, and never root."""
+_STORE: Final = "store"
+_SCRATCH: Final = "scratch"
 
 
 def labels(owner_kind: names.Kind, owner: str, **more: str) -> dict[str, str]:
@@ -58,6 +56,8 @@ def container(
 ) -> Manifest:
     """One container; `mounts` maps volume names to paths, `ports` port names to numbers."""
     limits = {"cpu": compute.cpu} | ({"memory": compute.memory} if compute.memory else {})
+    if compute.gpu is not None:
+        limits[compute.gpu.product] = str(compute.gpu.count)
     made: Manifest = {
         "name": name,
         "image": image,
@@ -94,69 +94,89 @@ def engine_container(image: str, store: str, digest: str, compute: Compute, *, m
     )
 
 
-def http_probe(path: str, port: str, *, period: int, failures: int) -> Manifest:
+def http_probe(path: str, port: str | int, *, period: int, failures: int) -> Manifest:
     """A probe that wants a 2xx answer."""
     return {"httpGet": {"path": path, "port": port}, "periodSeconds": period, "failureThreshold": failures}
 
 
 @dataclass(frozen=True)
-class JobPlan:
-    """What distinguishes one Job from another."""
+class PodPlan:
+    """What distinguishes one pod from another."""
 
-    name: str
-    namespace: str
+    made_for: Image
+    """Whose service account it gets."""
     labels: Mapping[str, str]
     containers: Sequence[Manifest]
+    """The first is the one whose log people want."""
     sidecars: Sequence[Manifest] = ()
-    deadline_seconds: int | None = None
+    config_map: str = ""
+    """The ConfigMap that stands behind the volume `config_volume`."""
+    config_volume: str = "run"
+    grace_seconds: int = 30
+    compute: Compute = field(default_factory=Compute)
+    """Where it runs; what its containers may use stands in them."""
 
 
-def job(plan: JobPlan) -> Manifest:
-    """The Job: bad specs and bad data fail at once, a preempted attempt (exit 75) does not count."""
+def pod_template(plan: PodPlan, runtime: Runtime) -> Manifest:
+    """The template of a pod that may do nothing but its work."""
+    volumes = [
+        {"name": plan.config_volume, "configMap": {"name": plan.config_map}},
+        {"name": "work", "emptyDir": {}},
+        {"name": _SCRATCH, "emptyDir": {}},
+    ]
+    if runtime.store_claim is not None:
+        volumes.append({"name": _STORE, "persistentVolumeClaim": {"claimName": runtime.store_claim}})
     spec: Manifest = {
-        "backoffLimit": _BACKOFF_LIMIT,
-        "podFailurePolicy": {
-            "rules": [
-                {
-                    "action": "FailJob",
-                    "onExitCodes": {
-                        "operator": "In",
-                        "values": sorted(FATAL_EXIT_CODES),
-                    },
-                },
-                {
-                    "action": "Ignore",
-                    "onExitCodes": {
-                        "operator": "In",
-                        "values": [names.ExitCode.PREEMPTED],
-                    },
-                },
-                {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]},
-            ]
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": plan.grace_seconds,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": _USER,
+            "runAsGroup": _USER,
+            "fsGroup": _USER,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "template": {
-            "metadata": {"labels": dict(plan.labels)},
-            "spec": {
-                "restartPolicy": "Never",
-                "automountServiceAccountToken": False,
-                "terminationGracePeriodSeconds": _GRACE_SECONDS,
-                "initContainers": [{**sidecar, "restartPolicy": "Always"} for sidecar in plan.sidecars],
-                "containers": list(plan.containers),
-                "volumes": [
-                    {"name": "run", "configMap": {"name": plan.name}},
-                    {"name": "work", "emptyDir": {}},
-                ],
-            },
-        },
+        "initContainers": [{**_harmless(sidecar, runtime), "restartPolicy": "Always"} for sidecar in plan.sidecars],
+        "containers": [_harmless(made, runtime) for made in plan.containers],
+        "volumes": volumes,
     }
-    if plan.deadline_seconds is not None:
-        spec["activeDeadlineSeconds"] = plan.deadline_seconds
     return {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": {"name": plan.name, "namespace": plan.namespace, "labels": dict(plan.labels)},
-        "spec": spec,
+        "metadata": {
+            "labels": dict(plan.labels),
+            "annotations": {"kubectl.kubernetes.io/default-container": plan.containers[0]["name"]},
+        },
+        "spec": {key: value for key, value in (spec | _placement(plan, runtime)).items() if value != []},
     }
+
+
+def _harmless(made: Manifest, runtime: Runtime) -> Manifest:
+    """The container without rights, and with the only places that it may write to."""
+    mounts = [*made["volumeMounts"], {"name": _SCRATCH, "mountPath": names.MOUNT_SCRATCH}]
+    if runtime.store_claim is not None and made["name"] != names.CONTAINER_GUARD:
+        mounts.append({"name": _STORE, "mountPath": urlsplit(runtime.store).path})
+    return {
+        **made,
+        "env": [*made["env"], *({"name": name, "value": names.MOUNT_SCRATCH} for name in ("HOME", "TMPDIR"))],
+        "volumeMounts": mounts,
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+    }
+
+
+def _placement(plan: PodPlan, runtime: Runtime) -> Manifest:
+    """Where the pod runs, and as whom the cluster knows it."""
+    found: Manifest = {
+        "nodeSelector": dict(plan.compute.node_selector),
+        "tolerations": [toleration.dump() for toleration in plan.compute.tolerations],
+        "imagePullSecrets": [{"name": name} for name in runtime.pull_secrets],
+        "serviceAccountName": runtime.service_accounts.get(plan.made_for),
+    }
+    return {key: value for key, value in found.items() if value}
 
 
 def config_map(name: str, namespace: str, child_labels: Mapping[str, str], data: Mapping[str, str]) -> Manifest:

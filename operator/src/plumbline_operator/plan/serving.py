@@ -1,67 +1,120 @@
-"""The Deployment of a guarded model: guard and engine in one pod, the engine on loopback. Pure."""
+"""What serves a guarded model: a Deployment of pods with guard and engine, the Service before the guards. Pure."""
+
+from typing import Any, Final
 
 from plumbline_api import names
-from plumbline_api.alignment import Compute
+from plumbline_api.compute import Compute
 from plumbline_api.guarded import GuardedInference
 from plumbline_api.model import digest_of
-from plumbline_api.names import CONTAINER_GUARD, Image, Kind, port_variable
+from plumbline_api.names import CONTAINER_GUARD, Image, Kind, port_variable, short_hash
 from plumbline_api.policyfile import PolicyFile
 from plumbline_api.rules import GuardRules
 from plumbline_api.runfile import Input
 from plumbline_operator.decision import Child
 from plumbline_operator.observed import ChildRef, Key, Runtime
-from plumbline_operator.plan.pods import config_map, container, engine_container, http_probe, labels, port_env
+from plumbline_operator.plan.network import plan_guard_policy
+from plumbline_operator.plan.pods import (
+    PodPlan,
+    config_map,
+    container,
+    engine_container,
+    http_probe,
+    labels,
+    pod_template,
+    port_env,
+)
 
-__all__ = ["plan_serving"]
+__all__ = ["plan_front", "plan_serving"]
 
-_GUARD = Compute(cpu="500m")
-_PORTS = {names.PORT_ENGINE: 8000, names.PORT_GUARD: 8080}
-_START_SECONDS = 600
+_GUARD: Final = Compute(cpu="500m")
+_PORTS: Final = {names.PORT_ENGINE: 8000, names.PORT_GUARD: 8080}
+_START_SECONDS: Final = 600
+
+
+def plan_front(key: Key, wanted: GuardedInference, runtime: Runtime) -> tuple[Child, ...]:
+    """What stays from one revision to the next: the Service that clients know, and what protects the pods."""
+    own = labels(Kind.GUARDED_INFERENCE, key.name)
+    name = f"{key.name}-guard"
+    metadata = {"name": name, "namespace": key.namespace, "labels": own}
+    port = {"name": "http", "port": 80, "targetPort": names.PORT_GUARD, "protocol": "TCP"}
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": metadata,
+        "spec": {"selector": own, "ports": [port]},
+    }
+    front = [
+        plan_guard_policy(key, runtime, _PORTS[names.PORT_GUARD]),
+        Child(ChildRef("Service", name), service),
+    ]
+    if (wanted.spec.replicas or 1) > 1:
+        budget = {
+            "apiVersion": "policy/v1",
+            "kind": "PodDisruptionBudget",
+            "metadata": metadata,
+            "spec": {"maxUnavailable": 1, "selector": {"matchLabels": own}},
+        }
+        front.append(Child(ChildRef("PodDisruptionBudget", name), budget))
+    return tuple(front)
 
 
 def plan_serving(
     key: Key, wanted: GuardedInference, subject: Input, rules: GuardRules, runtime: Runtime
 ) -> tuple[Child, Child]:
-    """The policy's ConfigMap and the Deployment; another policy, model or image gives another name."""
+    """The policy's ConfigMap and the Deployment; what is to be served otherwise or elsewhere has another name."""
     policy = _policy(key, wanted, subject, rules)
-    images = [runtime.images[image] for image in (Image.ENGINE, Image.GUARD)]
-    content = digest_of({"policy": policy.dump(), "images": images, "compute": wanted.spec.compute.dump()})
-    name = names.child_name(key.name, "serve", content)
+    name = names.child_name(key.name, "serve", _content(wanted, subject, policy, runtime))
     child_labels = labels(Kind.GUARDED_INFERENCE, key.name) | {
         names.LABEL_GATE: wanted.spec.gate.name,
         names.LABEL_SUBJECT: subject.digest.removeprefix("sha256:")[:12],
     }
-    engine = engine_container(
-        runtime.images[Image.ENGINE],
-        subject.uri,
-        subject.digest,
-        wanted.spec.compute,
-        max_tokens=wanted.spec.engine.max_tokens,
-    )
-    template = {
-        "metadata": {"labels": child_labels},
-        "spec": {
-            "automountServiceAccountToken": False,
-            "terminationGracePeriodSeconds": 30,
-            "containers": [_guard_container(runtime), _probed(engine, "/health", names.PORT_ENGINE)],
-            "volumes": [{"name": "policy", "configMap": {"name": name}}, {"name": "work", "emptyDir": {}}],
-        },
-    }
-    deployment = {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": name, "namespace": key.namespace, "labels": child_labels},
-        "spec": {
-            "replicas": 1,
-            "selector": {"matchLabels": {names.LABEL_OWNER: key.name, names.LABEL_OWNER_KIND: key.kind.value}},
-            "template": template,
-        },
-    }
     data = {names.POLICY_FILE: policy.pretty()}
     return (
         Child(ChildRef("ConfigMap", name), config_map(name, key.namespace, child_labels, data)),
-        Child(ChildRef("Deployment", name), deployment),
+        Child(ChildRef("Deployment", name), _deployment(key, wanted, subject, name, child_labels, runtime)),
     )
+
+
+def _content(wanted: GuardedInference, subject: Input, policy: PolicyFile, runtime: Runtime) -> str:
+    """Digest of what makes a revision. The number of pods is not in it: it changes in place."""
+    return digest_of(
+        {
+            "policy": policy.dump(),
+            "model": subject.uri,
+            "images": [runtime.images[image] for image in (Image.ENGINE, Image.GUARD)],
+            "compute": wanted.spec.compute.dump(),
+            "settings": [runtime.store_claim, runtime.service_accounts.get(Image.GUARD), *runtime.pull_secrets],
+        }
+    )
+
+
+def _deployment(
+    key: Key, wanted: GuardedInference, subject: Input, name: str, child_labels: dict[str, str], runtime: Runtime
+) -> dict[str, Any]:
+    """The Deployment of one revision. Its selector finds its own pods only, also beside another revision's."""
+    revision = {names.LABEL_REVISION: short_hash(name)}
+    pod = PodPlan(
+        made_for=Image.GUARD,
+        labels=child_labels | revision,
+        containers=[_guard_container(runtime), _engine_container(wanted, subject, runtime)],
+        config_map=name,
+        config_volume="policy",
+        compute=wanted.spec.compute,
+    )
+    spec: dict[str, Any] = {
+        "selector": {"matchLabels": labels(Kind.GUARDED_INFERENCE, key.name) | revision},
+        # A pod more than wanted may find no GPU and would then block the others.
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}},
+        "template": pod_template(pod, runtime),
+    }
+    if wanted.spec.replicas is not None:
+        spec["replicas"] = wanted.spec.replicas
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": key.namespace, "labels": child_labels},
+        "spec": spec,
+    }
 
 
 def _policy(key: Key, wanted: GuardedInference, subject: Input, rules: GuardRules) -> PolicyFile:
@@ -77,22 +130,36 @@ def _policy(key: Key, wanted: GuardedInference, subject: Input, rules: GuardRule
     )
 
 
-def _guard_container(runtime: Runtime) -> dict[str, object]:
+def _guard_container(runtime: Runtime) -> dict[str, Any]:
     upstream = f"http://127.0.0.1:$({port_variable(names.PORT_ENGINE)})"
     command = ["plumbline-guard", "--policy", f"{names.MOUNT_POLICY}/{names.POLICY_FILE}", "--upstream", upstream]
     guard = container(
         CONTAINER_GUARD,
         runtime.images[Image.GUARD],
-        [*command, "--port", f"$({port_variable(names.PORT_GUARD)})"],
+        [*command, "--host", f"$({names.ENV_HOST})", "--port", f"$({port_variable(names.PORT_GUARD)})"],
         compute=_GUARD,
-        env=port_env(_PORTS),
+        env=port_env(_PORTS) | {names.ENV_HOST: "0.0.0.0"},  # noqa: S104 - a pod's own network
         ports={names.PORT_GUARD: _PORTS[names.PORT_GUARD]},
         mounts={"policy": names.MOUNT_POLICY},
     )
-    return _probed(guard, "/readyz", names.PORT_GUARD)
+    return _probed(guard, "/healthz")
 
 
-def _probed(made: dict[str, object], path: str, port: str) -> dict[str, object]:
+def _engine_container(wanted: GuardedInference, subject: Input, runtime: Runtime) -> dict[str, Any]:
+    """The engine. Nobody outside the pod reaches it, probes included: whether it serves is what its guard sees."""
+    engine = engine_container(
+        runtime.images[Image.ENGINE],
+        subject.uri,
+        subject.digest,
+        wanted.spec.compute,
+        max_tokens=wanted.spec.engine.max_tokens,
+    )
+    return _probed(engine, "/readyz")
+
+
+def _probed(made: dict[str, Any], path: str) -> dict[str, Any]:
+    """A container with probes, which all go to the guard: the only port that the kubelet reaches."""
+    port = _PORTS[names.PORT_GUARD]
     return {
         **made,
         "startupProbe": http_probe(path, port, period=1, failures=_START_SECONDS),

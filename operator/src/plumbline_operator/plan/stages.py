@@ -1,14 +1,16 @@
 """The Job of one training stage: its run file, its cache key, its name. Pure; called by decide_run."""
 
 from plumbline_api import names
-from plumbline_api.alignment import AlignmentRun, Compute, Stage
+from plumbline_api.alignment import AlignmentRun, Stage
+from plumbline_api.compute import Compute
 from plumbline_api.model import digest_of
 from plumbline_api.names import CONTAINER_WORKER, Image, Kind, Purpose
 from plumbline_api.runfile import Input, RunFile, Work
 from plumbline_api.scalars import parse_duration
 from plumbline_operator.decision import Child
 from plumbline_operator.observed import ChildRef, Key, Runtime
-from plumbline_operator.plan.pods import JobPlan, config_map, container, job, labels, threads
+from plumbline_operator.plan.jobs import GRACE_SECONDS, JobPlan, job
+from plumbline_operator.plan.pods import PodPlan, config_map, container, labels, threads
 
 __all__ = ["plan_stage"]
 
@@ -32,19 +34,26 @@ def plan_stage(
         compute=run.spec.compute,
         mounts={"run": names.MOUNT_RUN, "work": names.MOUNT_WORK},
     )
-    body = job(
-        JobPlan(
-            name=name,
-            namespace=key.namespace,
-            labels=child_labels,
-            containers=[worker],
-            deadline_seconds=None if timeout is None else parse_duration(timeout),
-        )
+    pod = PodPlan(
+        made_for=Image.TRAINER,
+        labels=child_labels,
+        containers=[worker],
+        config_map=name,
+        grace_seconds=GRACE_SECONDS,
+        compute=run.spec.compute,
+    )
+    plan = JobPlan(
+        name=name,
+        namespace=key.namespace,
+        labels=child_labels,
+        pod=pod,
+        deadline_seconds=None if timeout is None else parse_duration(timeout),
+        queue=run.spec.queue,
     )
     data = {names.RUN_FILE: run_file.pretty()}
     return (
         Child(ChildRef("ConfigMap", name), config_map(name, key.namespace, child_labels, data)),
-        Child(ChildRef("Job", name), body),
+        Child(ChildRef("Job", name), job(plan, runtime)),
     )
 
 

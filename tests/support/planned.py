@@ -1,0 +1,75 @@
+"""Everything that is planned for a cluster, for tests of what pods look like there."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from plumbline_api.names import Image
+from plumbline_api.rules import GuardRules
+from plumbline_api.runfile import Input
+from plumbline_operator.decision import Child
+from plumbline_operator.observed import Runtime
+from plumbline_operator.plan.evaluation import plan_evaluation
+from plumbline_operator.plan.network import plan_job_policy
+from plumbline_operator.plan.serving import plan_front, plan_serving
+from plumbline_operator.plan.stages import plan_stage
+from tests.support import build
+from tests.support.world import key_of
+
+__all__ = ["CLUSTER", "COMPUTE", "DNS", "evaluation", "pod_templates", "serving", "stage"]
+
+DNS = {"ports": [{"port": 53, "protocol": "UDP"}]}
+CLUSTER = replace(
+    build.RUNTIME,
+    store="file:///plumbline/store",
+    store_claim="artifacts",
+    service_accounts={Image.TRAINER: "trainer", Image.EVALUATOR: "evaluator", Image.GUARD: "guard"},
+    pull_secrets=("registry-login",),
+    egress=(DNS,),
+    start_deadline=1800,
+)
+"""Settings of a cluster with everything in them."""
+COMPUTE: dict[str, Any] = {
+    "cpu": "100m",
+    "memory": "64Mi",
+    "gpu": {"product": "nvidia.com/gpu", "count": 2},
+    "nodeSelector": {"pool": "gpus"},
+    "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
+}
+"""A compute block with everything in it."""
+MODEL = Input(uri=CLUSTER.store, digest=build.digest("model"))
+
+
+def stage(runtime: Runtime = CLUSTER, options: dict[str, object] | None = None, **spec: Any) -> tuple[Child, ...]:
+    """The children of one stage of a run."""
+    run = build.run(options=options, **spec)
+    inputs = {"model": MODEL, "dataset": MODEL}
+    children = plan_stage(key_of(run), run, run.spec.stages[0], inputs, runtime, attempt=1)
+    return (*plan_job_policy(key_of(run), runtime), *children)
+
+
+def evaluation(runtime: Runtime = CLUSTER, **spec: Any) -> tuple[Child, ...]:
+    """The children of one execution of a suite."""
+    gate = build.gate(**spec)
+    children = plan_evaluation(key_of(gate), build.suite(), MODEL, gate.spec.compute, runtime, attempt=1)
+    return (*plan_job_policy(key_of(gate), runtime), *children)
+
+
+def serving(runtime: Runtime = CLUSTER, **spec: Any) -> tuple[Child, ...]:
+    """The children of a served model."""
+    wanted = build.inference(**spec)
+    key = key_of(wanted)
+    return (*plan_front(key, wanted, runtime), *plan_serving(key, wanted, MODEL, GuardRules(), runtime))
+
+
+def pod_templates(runtime: Runtime = CLUSTER) -> Mapping[str, dict[str, Any]]:
+    """The template of every pod there is, plain and with everything that a spec may ask for."""
+    made = {
+        "stage": stage(runtime),
+        "stage, full": stage(runtime, {"timeout": "1h"}, compute=COMPUTE, queue={"name": "q", "priorityClass": "p"}),
+        "evaluation": evaluation(runtime),
+        "evaluation, full": evaluation(runtime, compute=COMPUTE),
+        "serving": serving(runtime),
+        "serving, full": serving(runtime, compute=COMPUTE, replicas=2),
+    }
+    return {name: children[-1].manifest["spec"]["template"] for name, children in made.items()}

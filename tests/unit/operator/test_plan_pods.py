@@ -1,0 +1,146 @@
+"""What every pod looks like: it may do its work and nothing else, wherever it runs."""
+
+from typing import Any
+
+import pytest
+
+from plumbline_api.names import CONTAINER_ENGINE, CONTAINER_GUARD, MOUNT_SCRATCH, ExitCode
+from tests.support import build, planned
+
+Manifest = dict[str, Any]
+TEMPLATES = planned.pod_templates()
+every_pod = pytest.mark.parametrize("template", TEMPLATES.values(), ids=TEMPLATES)
+
+
+def containers(template: Manifest) -> list[Manifest]:
+    spec = template["spec"]
+    return [*spec.get("initContainers", []), *spec["containers"]]
+
+
+def job_spec(**more: Any) -> Manifest:
+    return dict(planned.stage(**more)[-1].manifest["spec"])
+
+
+@every_pod
+def test_a_pod_satisfies_the_restricted_standard(template: Manifest) -> None:
+    security = template["spec"]["securityContext"]
+    assert security["runAsNonRoot"] is True
+    assert (security["runAsUser"], security["runAsGroup"]) == (65532, 65532)
+    assert security["seccompProfile"] == {"type": "RuntimeDefault"}
+    for container in containers(template):
+        rights = container["securityContext"]
+        assert rights["allowPrivilegeEscalation"] is False
+        assert rights["capabilities"] == {"drop": ["ALL"]}
+
+
+@every_pod
+def test_a_pod_has_no_token_and_learns_of_no_services(template: Manifest) -> None:
+    assert template["spec"]["automountServiceAccountToken"] is False
+    assert template["spec"]["enableServiceLinks"] is False
+
+
+@every_pod
+def test_a_container_writes_to_its_volumes_only_and_has_a_home_there(template: Manifest) -> None:
+    empty = {volume["name"] for volume in template["spec"]["volumes"] if "emptyDir" in volume}
+    for container in containers(template):
+        assert container["securityContext"]["readOnlyRootFilesystem"] is True
+        writable = {mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] in empty}
+        variables = {entry["name"]: entry["value"] for entry in container["env"]}
+        assert MOUNT_SCRATCH in writable
+        assert {variables["HOME"], variables["TMPDIR"]} <= writable
+
+
+@every_pod
+def test_every_volume_that_is_mounted_is_there(template: Manifest) -> None:
+    volumes = {volume["name"] for volume in template["spec"]["volumes"]}
+    for container in containers(template):
+        paths = [mount["mountPath"] for mount in container["volumeMounts"]]
+        assert {mount["name"] for mount in container["volumeMounts"]} <= volumes
+        assert len(set(paths)) == len(paths)
+
+
+@every_pod
+def test_images_are_pulled_with_the_secrets_of_the_settings(template: Manifest) -> None:
+    assert template["spec"]["imagePullSecrets"] == [{"name": "registry-login"}]
+
+
+@pytest.mark.parametrize(("name", "account"), [("stage", "trainer"), ("evaluation", "evaluator"), ("serving", "guard")])
+def test_each_program_has_a_service_account_of_its_own(name: str, account: str) -> None:
+    assert TEMPLATES[name]["spec"]["serviceAccountName"] == account
+
+
+@every_pod
+def test_the_store_is_mounted_for_all_but_the_guard(template: Manifest) -> None:
+    for container in containers(template):
+        paths = {mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] == "store"}
+        assert paths == (set() if container["name"] == CONTAINER_GUARD else {"/plumbline/store"})
+
+
+def test_without_settings_a_pod_names_no_account_no_secret_and_no_claim() -> None:
+    for template in planned.pod_templates(build.RUNTIME).values():
+        assert {"serviceAccountName", "imagePullSecrets"} & set(template["spec"]) == set()
+        assert "store" not in {volume["name"] for volume in template["spec"]["volumes"]}
+
+
+@pytest.mark.parametrize("name", [name for name in TEMPLATES if name.endswith("full")])
+def test_a_pod_runs_where_its_spec_says(name: str) -> None:
+    spec = TEMPLATES[name]["spec"]
+    assert spec["nodeSelector"] == {"pool": "gpus"}
+    assert spec["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
+
+
+@pytest.mark.parametrize(
+    ("name", "who"),
+    [("stage, full", "worker"), ("evaluation, full", CONTAINER_ENGINE), ("serving, full", CONTAINER_ENGINE)],
+)
+def test_gpus_are_asked_for_by_the_one_container_that_computes(name: str, who: str) -> None:
+    asked = {made["name"] for made in containers(TEMPLATES[name]) if "nvidia.com/gpu" in made["resources"]["limits"]}
+    assert asked == {who}
+    (chosen,) = [made for made in containers(TEMPLATES[name]) if made["name"] == who]
+    assert chosen["resources"]["limits"]["nvidia.com/gpu"] == chosen["resources"]["requests"]["nvidia.com/gpu"] == "2"
+
+
+# Jobs
+
+
+def test_a_disruption_is_looked_for_before_any_exit_code() -> None:
+    rules = job_spec()["podFailurePolicy"]["rules"]
+    assert [rule["action"] for rule in rules] == ["Ignore", "Ignore", "FailJob"]
+    assert rules[0]["onPodConditions"][0]["type"] == "DisruptionTarget"
+    assert rules[1]["onExitCodes"]["values"] == [ExitCode.PREEMPTED]
+    assert ExitCode.UNAVAILABLE not in rules[2]["onExitCodes"]["values"]
+
+
+def test_a_pod_is_replaced_when_it_has_ended_and_not_before() -> None:
+    assert job_spec()["podReplacementPolicy"] == "Failed"
+
+
+def test_a_job_without_a_queue_starts_at_once() -> None:
+    assert "suspend" not in job_spec()
+
+
+def test_a_queued_job_waits_from_the_first_moment_and_its_pods_know_nothing_of_queues() -> None:
+    manifest = planned.stage(queue={"name": "gpu-queue", "priorityClass": "research"})[-1].manifest
+    queue = {"kueue.x-k8s.io/queue-name": "gpu-queue", "kueue.x-k8s.io/priority-class": "research"}
+    assert manifest["spec"]["suspend"] is True
+    assert queue.items() <= manifest["metadata"]["labels"].items()
+    assert not queue.keys() & manifest["spec"]["template"]["metadata"]["labels"].keys()
+
+
+def test_nothing_of_the_owners_metadata_reaches_its_children() -> None:
+    for children in (planned.stage(), planned.evaluation(), planned.serving(replicas=2)):
+        for child in children:
+            assert set(child.manifest["metadata"]) == {"name", "namespace", "labels"}
+            known = ("plumbline.dev/", "app.kubernetes.io/managed-by", "kueue.x-k8s.io/")
+            assert all(label.startswith(known) for label in child.manifest["metadata"]["labels"])
+
+
+def test_an_evaluation_that_no_node_takes_becomes_another_job_when_its_placement_changes() -> None:
+    names = {planned.evaluation(compute={"nodeSelector": {"pool": pool}})[-1].ref.name for pool in ("a", "b")}
+    assert len(names) == 2
+
+
+def test_an_evaluator_waits_for_its_engine_by_itself_because_no_probe_reaches_loopback() -> None:
+    (engine,) = TEMPLATES["evaluation"]["spec"]["initContainers"]
+    assert not {"startupProbe", "readinessProbe", "livenessProbe"} & set(engine)
+    assert "--wait" in TEMPLATES["evaluation"]["spec"]["containers"][0]["args"]
