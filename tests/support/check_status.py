@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from plumbline_api.alignment import AlignmentRunStatus
+from plumbline_api.alignment import AlignmentRunStatus, StageState
 from plumbline_api.gate import EvalGateStatus, Verdict
 from plumbline_api.guarded import GuardedInferenceStatus
 from plumbline_api.meta import Condition, ConditionStatus
@@ -11,7 +11,12 @@ from plumbline_operator.observed import PlumblineStatus
 from plumbline_operator.status.conditions import find_condition
 
 ALWAYS = {
-    AlignmentRunStatus: {ConditionType.READY, ConditionType.VALIDATED, ConditionType.SUCCEEDED},
+    AlignmentRunStatus: {
+        ConditionType.READY,
+        ConditionType.VALIDATED,
+        ConditionType.SUCCEEDED,
+        ConditionType.SUSPENDED,
+    },
     EvalGateStatus: {ConditionType.READY, ConditionType.COMPLETED, ConditionType.PASSED},
     GuardedInferenceStatus: {
         ConditionType.READY,
@@ -33,7 +38,8 @@ def check_status(status: PlumblineStatus, generation: int = 1) -> None:
     _check_trio(conditions)
     assert status.observed_generation <= generation, "CHECK07 observedGeneration never exceeds generation"
     for condition in conditions:
-        assert condition.observed_generation <= generation, "CHECK08 a condition is never ahead of the generation"
+        same = condition.observed_generation == status.observed_generation
+        assert same, "CHECK08 every condition speaks of the generation that the status speaks of"
         assert condition.last_transition_time.microsecond == 0, "CHECK09 times have whole seconds"
     _check_kind(status)
 
@@ -45,7 +51,11 @@ def _check_trio(conditions: Sequence[Condition]) -> None:
     for found in (reconciling, stalled):
         assert found is None or found.status == ConditionStatus.TRUE, f"CHECK04 {found} exists only while True"
     assert reconciling is None or stalled is None, "CHECK05 Reconciling and Stalled are never together"
-    expected = ConditionStatus.TRUE if reconciling is None and stalled is None else ConditionStatus.FALSE
+    suspended = find_condition(conditions, ConditionType.SUSPENDED)
+    paused = suspended is not None and suspended.status == ConditionStatus.TRUE
+    assert not paused or (reconciling is None and stalled is None), "CHECK18 what is suspended neither works nor stalls"
+    at_rest = reconciling is None and stalled is None and not paused
+    expected = ConditionStatus.TRUE if at_rest else ConditionStatus.FALSE
     assert ready is not None, "CHECK02 Ready is always present"
     assert ready.status == expected, f"CHECK06 Ready is {ready.status}, expected {expected}"
 
@@ -59,6 +69,11 @@ def _check_kind(status: PlumblineStatus) -> None:
         assert succeeded is not None, "CHECK12 Succeeded is always present"
         known = succeeded.status != ConditionStatus.UNKNOWN
         assert known == ended, "CHECK13 Succeeded is known if and only if the run ended"
+        suspended = find_condition(status.conditions, ConditionType.SUSPENDED)
+        assert suspended is not None, "CHECK03 Suspended is always present"
+        paused = suspended.status == ConditionStatus.TRUE
+        assert paused == (status.phase == Phase.SUSPENDED), "CHECK19 the phase says what the condition says"
+        assert not paused or StageState.RUNNING not in {row.state for row in status.stages}, "CHECK20 nothing runs"
     if isinstance(status, EvalGateStatus):
         passed = find_condition(status.conditions, ConditionType.PASSED)
         assert passed is not None, "CHECK14 Passed is always present"

@@ -32,6 +32,7 @@ from plumbline_operator.observed import (
     PlumblineStatus,
     Problem,
     RunState,
+    Runtime,
 )
 from plumbline_operator.plan.inputs import needed_inputs
 from tests.support.build import RUNTIME, STORE, digest, later
@@ -59,6 +60,8 @@ class World:
     children: dict[Key, set[ChildRef]] = field(default_factory=dict)
     jobs: dict[str, tuple[Key, JobState]] = field(default_factory=dict)
     deployments: dict[str, tuple[Key, DeploymentState]] = field(default_factory=dict)
+    generations: dict[Key, int] = field(default_factory=dict)
+    runtime: Runtime = RUNTIME
     config_maps: dict[str, ConfigMap] = field(default_factory=dict)
     broken_inputs: dict[str, Problem] = field(default_factory=dict)
     created: list[str] = field(default_factory=list)
@@ -67,9 +70,11 @@ class World:
     seconds: int = 0
 
     def add(self, *things: PlumblineObject) -> "World":
-        """Apply objects."""
+        """Apply objects; another spec is another generation."""
         for thing in things:
             key = key_of(thing)
+            changed = key in self.objects and self.objects[key].spec != thing.spec
+            self.generations[key] = self.generations.get(key, 1) + changed
             self.objects[key] = thing
             self.statuses.setdefault(key, EMPTY[key.kind])
             self.children.setdefault(key, set())
@@ -102,7 +107,18 @@ class World:
     def start(self, name: str, *, preempted: bool = False) -> None:
         """Let a Job run."""
         owner, job = self.jobs[name]
-        self.jobs[name] = (owner, replace(job, phase=JobPhase.RUNNING, preempted=preempted))
+        running = replace(job, phase=JobPhase.RUNNING, preempted=preempted, problem=None, waiting_since=None)
+        self.jobs[name] = (owner, running)
+
+    def obstruct(self, name: str, problem: Problem, *, hopeless: bool = False) -> None:
+        """Keep a Job from going on."""
+        owner, job = self.jobs[name]
+        self.jobs[name] = (owner, replace(job, problem=problem, hopeless=hopeless))
+
+    def unlink(self, name: str) -> None:
+        """Delete a Job behind the operator's back; it is not gone yet (`lose` ends it)."""
+        owner, job = self.jobs[name]
+        self.jobs[name] = (owner, replace(job, deleting=True))
 
     def lose(self, name: str) -> None:
         """Delete a Job behind the operator's back."""
@@ -124,20 +140,22 @@ class World:
             return None
         things = tuple(self.objects.values())
         runs = {
-            other.metadata.name: RunState(other, self.run_status(other.metadata.name), 1)
+            other.metadata.name: RunState(other, self.run_status(other.metadata.name), self.generations[key_of(other)])
             for other in things
             if isinstance(other, AlignmentRun)
         }
         gates = {
-            other.metadata.name: GateState(other, self.gate_status(other.metadata.name), 1)
+            other.metadata.name: GateState(
+                other, self.gate_status(other.metadata.name), self.generations[key_of(other)]
+            )
             for other in things
             if isinstance(other, EvalGate)
         }
         observed = Observed(
             key=key,
-            generation=1,
+            generation=self.generations[key],
             status=self.statuses[key],
-            runtime=RUNTIME,
+            runtime=self.runtime,
             annotations=self.annotations.get(key, {}),
             children=frozenset(self.children[key]),
             jobs=tuple(job for owner, job in self.jobs.values() if self._belongs(key, owner, job)),
@@ -166,7 +184,8 @@ class World:
         self.created.append(f"{child.ref.kind}/{child.ref.name}")
         labels = dict(child.manifest["metadata"]["labels"])
         if child.ref.kind == "Job":
-            self.jobs[child.ref.name] = (owner, JobState(child.ref.name, labels, JobPhase.PENDING))
+            fresh = JobState(child.ref.name, labels, JobPhase.PENDING, waiting_since=later(self.seconds))
+            self.jobs[child.ref.name] = (owner, fresh)
         if child.ref.kind == "Deployment":
             self.deployments[child.ref.name] = (owner, DeploymentState(child.ref.name))
 

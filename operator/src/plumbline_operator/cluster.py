@@ -24,7 +24,7 @@ class Cluster(Protocol):
         """The object and its surroundings now, or None where it is gone."""
 
     async def apply(self, owner: Key, child: Child) -> None:
-        """Create the child where it does not exist."""
+        """Create the child where it does not exist; one that does and may change gets what its manifest says."""
 
     async def delete(self, owner: Key, ref: ChildRef) -> None:
         """Remove the child (ending its processes); nothing happens where it is gone."""

@@ -23,11 +23,14 @@ __all__ = ["decide"]
 def decide(wanted: PlumblineObject, observed: Observed, now: datetime) -> Decision:
     """The Decision for one object of any kind.
 
-    Deciding again on a world in which the Decision was carried out gives an empty Decision.
+    Deciding again on a world in which the Decision was carried out gives an empty Decision. For an object that is
+    being deleted nothing is decided at all: its children go with it, and none may be made anew.
 
     Raises:
         TypeError: when the observed status is not of the object's kind.
     """
+    if observed.deleting:
+        return Decision(status=observed.status)
     match wanted, observed.status:
         case AlignmentRun(), AlignmentRunStatus() as status:
             return decide_run(wanted, observed, status, now)

@@ -115,6 +115,8 @@ class DeploymentState:
     """Since when the problem may pass by itself, for example while an image is pulled again."""
     hopeless: bool = False
     """The problem will not pass by itself."""
+    replicas: int | None = None
+    """Pods that it asks for; None where there can be one only."""
 
 
 @dataclass(frozen=True)

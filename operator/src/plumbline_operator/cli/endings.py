@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from plumbline_api.gate import EvalGateStatus
+from plumbline_api.meta import ConditionStatus
 from plumbline_api.names import ExitCode
 from plumbline_api.reasons import ConditionType, Reason
 from plumbline_operator.observed import PlumblineStatus
@@ -14,6 +15,7 @@ _CODES = {
     Reason.BAD_SPEC: ExitCode.BAD_SPEC,
     Reason.SPEC_CHANGED: ExitCode.BAD_SPEC,
     Reason.NOT_FOUND: ExitCode.BAD_SPEC,
+    Reason.UNSUPPORTED_BY_RUNTIME: ExitCode.BAD_SPEC,
     Reason.BAD_DATA: ExitCode.BAD_DATA,
     Reason.DIGEST_MISMATCH: ExitCode.BAD_DATA,
     Reason.DEPENDENCY_UNAVAILABLE: ExitCode.UNAVAILABLE,
@@ -39,8 +41,9 @@ def exit_code(statuses: Iterable[PlumblineStatus]) -> int:
 def _code(status: PlumblineStatus) -> int | None:
     stalled = find_condition(status.conditions, ConditionType.STALLED)
     if stalled is None:
-        reconciling = find_condition(status.conditions, ConditionType.RECONCILING)
-        return None if reconciling is None else ExitCode.PREEMPTED
+        ready = find_condition(status.conditions, ConditionType.READY)
+        # Neither ready nor stalled: it was interrupted, waits for something that was, or is suspended.
+        return None if ready is None or ready.status == ConditionStatus.TRUE else ExitCode.PREEMPTED
     if stalled.reason in _CONSEQUENCES:
         return ExitCode.NOT_PASSED
     if isinstance(status, EvalGateStatus) and status.verdict is not None and stalled.reason not in _CODES:

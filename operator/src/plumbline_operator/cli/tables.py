@@ -30,6 +30,7 @@ _COLOURS = {
     Phase.STALLED: "red",
     Phase.RUNNING: "cyan",
     Phase.PENDING: "yellow",
+    Phase.SUSPENDED: "yellow",
 }
 _VERDICT_COLOURS = {Verdict.PASSED: "green", Verdict.INCONCLUSIVE: "yellow"}
 

@@ -1,10 +1,10 @@
 """decide for an AlignmentRun: resolve inputs, run the stages in order, tell how it goes.
 
 What has been recorded stays: an input is resolved once, a stage that succeeded is never run again (even when its
-Job is deleted), a finished run changes only when a new retry nonce asks for it.
+Job is deleted), a finished run changes only when a new retry nonce asks for it. A pause deletes the Job at work; its
+result is recorded where it came first.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from plumbline_api import names
@@ -12,45 +12,49 @@ from plumbline_api.alignment import (
     AlignmentRun,
     AlignmentRunStatus,
     ResolvedInput,
-    Stage,
     StageState,
     StageStatus,
 )
 from plumbline_api.meta import ConditionStatus
 from plumbline_api.reasons import ConditionType, Phase, Reason
 from plumbline_api.runfile import Input
-from plumbline_operator.decision import Child, Decision, Event, EventType
+from plumbline_operator.decision import Decision, Event, EventType
 from plumbline_operator.kinds.references import from_input, from_run, outdated
-from plumbline_operator.observed import ChildRef, JobPhase, JobState, Observed
+from plumbline_operator.kinds.stages import Walk, halt, walk_stages
+from plumbline_operator.observed import ChildRef, Observed
 from plumbline_operator.plan.inputs import MODEL, dataset_input, held_out_input
-from plumbline_operator.plan.stages import plan_stage
-from plumbline_operator.status.conditions import Done, Fact, Outcome, Stopped, Working, write_conditions
+from plumbline_operator.status.conditions import (
+    Done,
+    Fact,
+    Outcome,
+    Paused,
+    Stopped,
+    Working,
+    restamp,
+    write_conditions,
+)
 
 __all__ = ["decide_run"]
 
 Inputs = dict[str, Input]
 
 
-@dataclass(frozen=True)
-class _Walk:
-    """The stages after one look at their Jobs, and the children that are missing."""
-
-    rows: tuple[StageStatus, ...]
-    missing: tuple[Child, ...] = ()
-    outdated: tuple[ChildRef, ...] = ()
-
-
 def decide_run(run: AlignmentRun, observed: Observed, before: AlignmentRunStatus, now: datetime) -> Decision:
     """The Decision for one AlignmentRun."""
     status = _begin(run, observed, before)
     if _is_finished(status):
-        return Decision(status=status)
+        return _rest(run, observed, status, now)
     inputs = _resolve(run, observed, status)
     if isinstance(inputs, Working | Stopped):
-        return _conclude(status, _Walk(status.stages), observed, now, outcome=inputs)
+        awaited = _pause(status.stages) if run.spec.suspend else inputs
+        return _conclude(run, status, Walk(status.stages), observed, now, outcome=awaited)
     status = status.model_copy(update={"inputs": _record(inputs, run)})
-    walk = _walk(run, observed, status, inputs, now)
-    return _conclude(status, walk, observed, now, outcome=_outcome(walk.rows))
+    walk = walk_stages(run, observed, status, inputs, now)
+    outcome: Outcome = _outcome(walk.rows)
+    if run.spec.suspend and isinstance(outcome, Working):
+        walk = halt(walk, observed)
+        outcome = _pause(walk.rows)
+    return _conclude(run, status, walk, observed, now, outcome=outcome)
 
 
 def _begin(run: AlignmentRun, observed: Observed, before: AlignmentRunStatus) -> AlignmentRunStatus:
@@ -69,6 +73,28 @@ def _begin(run: AlignmentRun, observed: Observed, before: AlignmentRunStatus) ->
 
 def _is_finished(status: AlignmentRunStatus) -> bool:
     return status.completion_time is not None
+
+
+def _rest(run: AlignmentRun, observed: Observed, status: AlignmentRunStatus, now: datetime) -> Decision:
+    """What is left to do for a run that has ended: nothing of it runs, and its children go when their time is over."""
+    expired, left = _expiry(run, observed, status.completion_time, now)
+    conditions = restamp(status.conditions, observed.generation)
+    return Decision(
+        status=status.model_copy(update={"conditions": conditions}),
+        delete=expired or outdated(observed, ()),
+        wake_after=left,
+    )
+
+
+def _expiry(
+    run: AlignmentRun, observed: Observed, ended: datetime | None, now: datetime
+) -> tuple[tuple[ChildRef, ...], float | None]:
+    """The children whose time is over, or the seconds until it is."""
+    seconds = run.spec.ttl_seconds_after_finished
+    if seconds is None or ended is None:
+        return (), None
+    left = seconds - (now - ended).total_seconds()
+    return ((), left) if left > 0 else (tuple(sorted(observed.children)), None)
 
 
 def _resolve(run: AlignmentRun, observed: Observed, status: AlignmentRunStatus) -> Inputs | Working | Stopped:
@@ -104,75 +130,25 @@ def _record(inputs: Inputs, run: AlignmentRun) -> tuple[ResolvedInput, ...]:
     )
 
 
-def _walk(run: AlignmentRun, observed: Observed, status: AlignmentRunStatus, inputs: Inputs, now: datetime) -> _Walk:
-    """Go through the stages until one is not done; that one gets its Job."""
-    rows = list(status.stages)
-    model = inputs[MODEL]
-    jobs = {job.name: job for job in observed.jobs}
-    for index, stage in enumerate(run.spec.stages):
-        if rows[index].state != StageState.SUCCEEDED:
-            children = plan_stage(
-                observed.key, run, stage, _stage_inputs(stage, model, inputs), observed.runtime, status.attempt
-            )
-            job = children[-1].ref.name
-            rows[index] = _look(rows[index], job, jobs.get(job), now)
-            if rows[index].state != StageState.SUCCEEDED:
-                return _Walk(tuple(rows), _missing(children, rows[index], observed), outdated(observed, {job}))
-        output = rows[index].output
-        if output is None:
-            raise AssertionError("a succeeded stage has an output")
-        model = Input(uri=observed.runtime.store, digest=output)
-    return _Walk(tuple(rows))
+def _pause(rows: tuple[StageStatus, ...]) -> Paused:
+    done = sum(row.state == StageState.SUCCEEDED for row in rows)
+    fact = f"paused by spec.suspend with {done} of {len(rows)} stages done"
+    return Paused(Reason.SUSPENDED, f"{fact}; set it to false to go on")
 
 
-def _stage_inputs(stage: Stage, model: Input, inputs: Inputs) -> Inputs:
-    found = {"model": model, "dataset": inputs[dataset_input(stage.name)]}
-    held_out = inputs.get(held_out_input(stage.name))
-    return found if held_out is None else found | {"heldOut": held_out}
-
-
-def _missing(children: tuple[Child, ...], row: StageStatus, observed: Observed) -> tuple[Child, ...]:
-    if row.state == StageState.FAILED:
-        return ()
-    return tuple(child for child in children if child.ref not in observed.children)
-
-
-def _look(row: StageStatus, name: str, job: JobState | None, now: datetime) -> StageStatus:
-    """The row after looking at its Job."""
-    if job is None or job.phase == JobPhase.PENDING:
-        return row.model_copy(update={"job": name, "reason": Reason.PENDING, "progress": None})
-    started = {"job": name, "start_time": row.start_time or now.replace(microsecond=0), "progress": job.progress}
-    if job.phase == JobPhase.RUNNING:
-        reason = Reason.PREEMPTED if job.preempted else Reason.RUNNING
-        return row.model_copy(update=started | {"state": StageState.RUNNING, "reason": reason})
-    ended = started | {"completion_time": now.replace(microsecond=0)}
-    if job.phase == JobPhase.SUCCEEDED and job.summary is not None and job.summary.output is not None:
-        result = {
-            "state": StageState.SUCCEEDED,
-            "reason": Reason.SUCCEEDED,
-            "message": job.summary.message,
-            "cached": job.summary.cached,
-            "output": job.summary.output.digest,
-            "report": None if job.summary.report is None else job.summary.report.digest,
-        }
-        return row.model_copy(update=ended | result)
-    reason = Reason.REPORT_INVALID if job.problem is None else job.problem.reason
-    message = "the Job ended well but named no output" if job.problem is None else job.problem.message
-    return row.model_copy(update=ended | {"state": StageState.FAILED, "reason": reason, "message": message[:1024]})
-
-
-def _outcome(rows: tuple[StageStatus, ...]) -> Outcome:
+def _outcome(rows: tuple[StageStatus, ...]) -> Working | Stopped | Done:
     for row in rows:
         if row.state == StageState.FAILED:
             return Stopped(row.reason or Reason.INTERNAL_ERROR, f"stage {row.name} failed: {row.message}")
         if row.state != StageState.SUCCEEDED:
             verb = "is running" if row.state == StageState.RUNNING else "is about to start"
-            return Working(row.reason or Reason.PENDING, f"stage {row.name} ({row.type}) {verb}")
+            told = f"waits: {row.message}" if row.message else verb
+            return Working(row.reason or Reason.PENDING, f"stage {row.name} ({row.type}) {told}")
     return Done(Reason.SUCCEEDED, f"all {len(rows)} stages succeeded")
 
 
 def _conclude(
-    status: AlignmentRunStatus, walk: _Walk, observed: Observed, now: datetime, *, outcome: Outcome
+    run: AlignmentRun, status: AlignmentRunStatus, walk: Walk, observed: Observed, now: datetime, *, outcome: Outcome
 ) -> Decision:
     """Status, conditions and events from the rows."""
     over = isinstance(outcome, Done) or any(row.state == StageState.FAILED for row in walk.rows)
@@ -194,22 +170,38 @@ def _conclude(
             "output": walk.rows[-1].output if isinstance(outcome, Done) else None,
         }
     )
-    return Decision(status=after, apply=walk.missing, delete=walk.outdated, events=_events(status, after, outcome))
+    expired, left = _expiry(run, observed, after.completion_time, now)
+    return Decision(
+        status=after,
+        apply=walk.missing,
+        delete=expired or walk.outdated,
+        events=_events(status, after, outcome),
+        wake_after=left if over else walk.wake_after,
+    )
 
 
 def _facts(outcome: Outcome, status: AlignmentRunStatus, *, over: bool) -> list[Fact]:
-    if over:
-        state = ConditionStatus.TRUE if isinstance(outcome, Done) else ConditionStatus.FALSE
-        succeeded = Fact(ConditionType.SUCCEEDED, state, outcome.reason, outcome.message)
-    else:
-        succeeded = Fact(ConditionType.SUCCEEDED, ConditionStatus.UNKNOWN, outcome.reason, outcome.message)
+    return [
+        _validated(outcome, status),
+        _succeeded(outcome, over=over),
+        Fact(ConditionType.SUSPENDED, _truth(holds=isinstance(outcome, Paused)), outcome.reason, outcome.message),
+    ]
+
+
+def _truth(*, holds: bool) -> ConditionStatus:
+    return ConditionStatus.TRUE if holds else ConditionStatus.FALSE
+
+
+def _validated(outcome: Outcome, status: AlignmentRunStatus) -> Fact:
     if status.inputs:
-        return [
-            Fact(ConditionType.VALIDATED, ConditionStatus.TRUE, Reason.READY, "all inputs are resolved"),
-            succeeded,
-        ]
+        return Fact(ConditionType.VALIDATED, ConditionStatus.TRUE, Reason.READY, "all inputs are resolved")
     state = ConditionStatus.FALSE if isinstance(outcome, Stopped) else ConditionStatus.UNKNOWN
-    return [Fact(ConditionType.VALIDATED, state, outcome.reason, outcome.message), succeeded]
+    return Fact(ConditionType.VALIDATED, state, outcome.reason, outcome.message)
+
+
+def _succeeded(outcome: Outcome, *, over: bool) -> Fact:
+    state = _truth(holds=isinstance(outcome, Done)) if over else ConditionStatus.UNKNOWN
+    return Fact(ConditionType.SUCCEEDED, state, outcome.reason, outcome.message)
 
 
 def _phase(outcome: Outcome, rows: tuple[StageStatus, ...], *, over: bool) -> Phase:
@@ -217,23 +209,37 @@ def _phase(outcome: Outcome, rows: tuple[StageStatus, ...], *, over: bool) -> Ph
         return Phase.SUCCEEDED
     if isinstance(outcome, Stopped):
         return Phase.FAILED if over else Phase.STALLED
+    if isinstance(outcome, Paused):
+        return Phase.SUSPENDED
     started = any(row.state in (StageState.RUNNING, StageState.SUCCEEDED) for row in rows)
     return Phase.RUNNING if started else Phase.PENDING
 
 
 def _events(before: AlignmentRunStatus, after: AlignmentRunStatus, outcome: Outcome) -> tuple[Event, ...]:
-    """One event per stage that changed state, one for the end."""
-    earlier = {row.name: row.state for row in before.stages}
-    found = [_stage_event(row) for row in after.stages if earlier.get(row.name) != row.state]
+    """One event per stage that changed state or met an obstacle, one for the end or a pause."""
+    earlier = {row.name: row for row in before.stages}
+    found = [event for row in after.stages if (event := _stage_event(earlier.get(row.name), row)) is not None]
     if after.phase != before.phase and not isinstance(outcome, Working):
-        severity = EventType.NORMAL if isinstance(outcome, Done) else EventType.WARNING
+        severity = EventType.WARNING if isinstance(outcome, Stopped) else EventType.NORMAL
         found.append(Event(severity, outcome.reason, outcome.message))
     return tuple(found)
 
 
-def _stage_event(row: StageStatus) -> Event:
+def _stage_event(before: StageStatus | None, row: StageStatus) -> Event | None:
+    changed = before is None or before.state != row.state
     if row.state == StageState.FAILED:
-        return Event(EventType.WARNING, row.reason or Reason.INTERNAL_ERROR, f"stage {row.name}: {row.message}")
-    words = {StageState.RUNNING: "started", StageState.SUCCEEDED: "succeeded", StageState.PENDING: "waits"}
-    suffix = " (recorded result of an identical stage)" if row.cached else ""
-    return Event(EventType.NORMAL, row.reason or Reason.PENDING, f"stage {row.name} {words[row.state]}{suffix}")
+        severity, words = EventType.WARNING, f": {row.message}"
+    elif row.state == StageState.SUCCEEDED:
+        severity = EventType.NORMAL
+        words = " succeeded (recorded result of an identical stage)" if row.cached else " succeeded"
+    elif row.message:
+        changed = changed or (before is not None and before.reason != row.reason)
+        severity = EventType.NORMAL if row.reason in _EXPECTED else EventType.WARNING
+        words = f" waits: {row.message}"
+    else:
+        severity, words = EventType.NORMAL, " started" if row.state == StageState.RUNNING else " waits"
+    return Event(severity, row.reason or Reason.PENDING, f"stage {row.name}{words}") if changed else None
+
+
+_EXPECTED = (Reason.QUEUE_PENDING, Reason.SUSPENDED, Reason.PENDING, Reason.PREEMPTED)
+"""Why a stage may wait without anything being wrong."""

@@ -3,7 +3,7 @@
 The verdict is bound to the digests of everything it depends on; anything else voids it and the gate evaluates again.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from plumbline_api import names
@@ -20,9 +20,11 @@ from plumbline_api.sources import SubjectSource
 from plumbline_operator.decision import Child, Decision, Event, EventType
 from plumbline_operator.gates.verdict import judge_rule, overall
 from plumbline_operator.kinds.references import from_input, from_run, outdated
+from plumbline_operator.kinds.waiting import give_up, next_look
 from plumbline_operator.observed import ChildRef, JobPhase, JobState, Observed
 from plumbline_operator.plan.evaluation import plan_evaluation
 from plumbline_operator.plan.inputs import BASELINE, SUBJECT
+from plumbline_operator.plan.network import plan_job_policy
 from plumbline_operator.status.conditions import Done, Fact, Outcome, Stopped, Working, write_conditions
 
 __all__ = ["decide_gate"]
@@ -42,13 +44,18 @@ class _Question:
 
 @dataclass(frozen=True)
 class _Execution:
-    """One suite against one model: its children, its Job as observed."""
+    """One suite against one model: its children, its Job as observed (as failed, where it waits in vain)."""
 
     suite: RedTeamSuite
     role: str
     model: Input
     children: tuple[Child, ...]
     job: JobState | None
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether there is a Job, and it has not ended."""
+        return self.job is not None and self.job.phase in (JobPhase.PENDING, JobPhase.RUNNING)
 
 
 @dataclass(frozen=True)
@@ -69,15 +76,13 @@ def decide_gate(gate: EvalGate, observed: Observed, before: EvalGateStatus, now:
     if isinstance(question, Working | Stopped):
         return _conclude(_void(status), observed, before, now, outcome=question)
     if status.binding == question.binding and status.verdict is not None:
-        return _conclude(status, observed, before, now, outcome=_outcome(status.verdict, _said(before), status))
+        outcome = _outcome(status.verdict, _said(before), status)
+        return _conclude(status, observed, before, now, outcome=outcome, stale=outdated(observed, ()))
     status = _bind(_void(status), question)
-    executions = _executions(gate, observed, question, status.attempt)
+    executions = _executions(gate, observed, question, status.attempt, now)
     finding = _find(gate, observed, executions)
     if finding is None:
-        missing = tuple(child for item in executions for child in item.children if child.ref not in observed.children)
-        status = status.model_copy(update={"progress": _running(executions)})
-        stale = outdated(observed, {item.children[-1].ref.name for item in executions})
-        return _conclude(status, observed, before, now, outcome=_progress(executions), missing=missing, stale=stale)
+        return _evaluate(status, observed, before, executions, now)
     status = status.model_copy(
         update={
             "progress": None,
@@ -89,7 +94,31 @@ def decide_gate(gate: EvalGate, observed: Observed, before: EvalGateStatus, now:
         }
     )
     outcome = _outcome(finding.verdict, (finding.reason, finding.message), status)
-    return _conclude(status, observed, before, now, outcome=outcome)
+    return _conclude(status, observed, before, now, outcome=outcome, stale=outdated(observed, ()))
+
+
+def _evaluate(
+    status: EvalGateStatus,
+    observed: Observed,
+    before: EvalGateStatus,
+    executions: tuple[_Execution, ...],
+    now: datetime,
+) -> Decision:
+    """See to it that every execution has its Job."""
+    children = [child for item in executions for child in item.children]
+    wanted = (*plan_job_policy(observed.key, observed.runtime), *children)
+    missing = tuple(child for child in wanted if child.ref not in observed.children)
+    decision = _conclude(
+        status.model_copy(update={"progress": _running(executions)}),
+        observed,
+        before,
+        now,
+        outcome=_progress(executions),
+        missing=missing,
+        stale=outdated(observed, {item.children[-1].ref.name for item in executions}),
+    )
+    waiting = [item.job for item in executions if item.job is not None and item.unfinished]
+    return replace(decision, wake_after=next_look(waiting, observed.runtime.start_deadline, now))
 
 
 def _begin(observed: Observed, before: EvalGateStatus) -> EvalGateStatus:
@@ -156,8 +185,10 @@ def _binding(gate: EvalGate, models: dict[str, Input], suites: list[RedTeamSuite
     )
 
 
-def _executions(gate: EvalGate, observed: Observed, question: _Question, attempt: int) -> tuple[_Execution, ...]:
-    jobs = {job.name: job for job in observed.jobs}
+def _executions(
+    gate: EvalGate, observed: Observed, question: _Question, attempt: int, now: datetime
+) -> tuple[_Execution, ...]:
+    jobs = {job.name: give_up(job, observed.runtime.start_deadline, now) for job in observed.jobs}
     made = []
     for suite in question.suites:
         for role, model in question.models.items():
@@ -223,7 +254,12 @@ def _evidence(item: _Execution, observed: Observed) -> Evidence:
 
 def _progress(executions: tuple[_Execution, ...]) -> Working:
     done = sum(item.job is not None and item.job.phase == JobPhase.SUCCEEDED for item in executions)
-    return Working(Reason.EVALUATING, f"{done} of {len(executions)} executions done")
+    fact = f"{done} of {len(executions)} executions done"
+    for item in executions:
+        if item.unfinished and item.job is not None and item.job.problem is not None:
+            problem = item.job.problem
+            return Working(problem.reason, f"{fact}; suite {item.suite.metadata.name} ({item.role}): {problem.message}")
+    return Working(Reason.EVALUATING, fact)
 
 
 def _running(executions: tuple[_Execution, ...]) -> Progress | None:
@@ -285,7 +321,7 @@ def _phase(status: EvalGateStatus, outcome: Outcome) -> Phase:
         return Phase.PASSED if status.verdict == Verdict.PASSED else Phase.NOT_PASSED
     if isinstance(outcome, Stopped):
         return Phase.STALLED
-    return Phase.RUNNING if outcome.reason == Reason.EVALUATING else Phase.PENDING
+    return Phase.RUNNING if status.binding is not None else Phase.PENDING
 
 
 def _events(before: EvalGateStatus, after: EvalGateStatus, outcome: Outcome) -> tuple[Event, ...]:

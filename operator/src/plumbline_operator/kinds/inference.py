@@ -3,6 +3,7 @@
 Fail closed: while the gate has no verdict Passed for its subject, no Deployment may exist.
 """
 
+from dataclasses import replace
 from datetime import datetime
 
 from plumbline_api import names
@@ -14,8 +15,9 @@ from plumbline_api.reasons import ConditionType, Phase, Reason
 from plumbline_api.rules import GuardRules
 from plumbline_api.runfile import Input
 from plumbline_operator.decision import Child, Decision, Event, EventType
+from plumbline_operator.kinds.waiting import is_given_up, next_look
 from plumbline_operator.observed import ChildRef, DeploymentState, Observed
-from plumbline_operator.plan.serving import plan_serving
+from plumbline_operator.plan.serving import plan_front, plan_serving
 from plumbline_operator.status.conditions import Done, Fact, Outcome, Stopped, Working, find_condition, write_conditions
 
 __all__ = ["decide_inference"]
@@ -25,12 +27,13 @@ def decide_inference(
     wanted: GuardedInference, observed: Observed, before: GuardedInferenceStatus, now: datetime
 ) -> Decision:
     """The Decision for one GuardedInference."""
+    front = plan_front(observed.key, wanted, observed.runtime)
     subject = _subject(wanted, observed)
     rules = _rules(wanted, observed)
     if isinstance(subject, Working | Stopped):
-        return _conclude(observed, before, now, outcome=subject)
+        return _conclude(observed, before, now, front, outcome=subject)
     if isinstance(rules, Stopped):
-        return _conclude(observed, before, now, outcome=rules, passed=True)
+        return _conclude(observed, before, now, front, outcome=rules, passed=True)
     children = plan_serving(observed.key, wanted, subject, rules, observed.runtime)
     deployment = next((found for found in observed.deployments if found.name == children[-1].ref.name), None)
     served = Served(
@@ -38,10 +41,21 @@ def decide_inference(
         deployment=children[-1].ref.name,
         endpoint=None if deployment is None else deployment.endpoint,
     )
-    outcome = _outcome(served, deployment)
-    return _conclude(
-        observed, before, now, outcome=outcome, passed=True, children=children, deployment=deployment, served=served
+    outcome = _outcome(served, deployment, observed.runtime.start_deadline, now)
+    decision = _conclude(
+        observed,
+        before,
+        now,
+        front,
+        outcome=outcome,
+        passed=True,
+        children=children,
+        deployment=deployment,
+        served=served,
     )
+    if deployment is None or isinstance(outcome, Done):
+        return decision
+    return replace(decision, wake_after=next_look([deployment], observed.runtime.start_deadline, now))
 
 
 def _subject(wanted: GuardedInference, observed: Observed) -> Input | Working | Stopped:
@@ -76,11 +90,14 @@ def _rules(wanted: GuardedInference, observed: Observed) -> GuardRules | Stopped
     return rules if isinstance(rules, GuardRules) else Stopped(Reason.BAD_SPEC, str(rules[0]))
 
 
-def _outcome(served: Served, deployment: DeploymentState | None) -> Outcome:
+def _outcome(
+    served: Served, deployment: DeploymentState | None, deadline: int | None, now: datetime
+) -> Working | Stopped | Done:
     if deployment is None:
         return Working(Reason.ROLLOUT_PROGRESSING, "engine and guard are about to start")
     if deployment.problem is not None:
-        return Stopped(deployment.problem.reason, deployment.problem.message)
+        tell = Stopped if is_given_up(deployment, deadline, now) else Working
+        return tell(deployment.problem.reason, deployment.problem.message)
     if not deployment.engine_ready:
         return Working(Reason.ROLLOUT_PROGRESSING, "the engine is loading the model")
     if not deployment.guard_ready:
@@ -93,6 +110,7 @@ def _conclude(
     observed: Observed,
     before: GuardedInferenceStatus,
     now: datetime,
+    front: tuple[Child, ...],
     *,
     outcome: Outcome,
     passed: bool = False,
@@ -100,7 +118,9 @@ def _conclude(
     deployment: DeploymentState | None = None,
     served: Served | None = None,
 ) -> Decision:
-    keep = {child.ref for child in children}
+    """Apply what is missing, delete what is not to be there; what stands in front stays once it is there."""
+    wanted = (*front, *children) if children else ()
+    keep = {child.ref for child in (*front, *children)}
     facts = [
         _fact(ConditionType.GATE_SATISFIED, outcome, holds=passed),
         _fact(ConditionType.MODEL_READY, outcome, holds=deployment is not None and deployment.engine_ready),
@@ -117,14 +137,18 @@ def _conclude(
     )
     return Decision(
         status=status,
-        apply=tuple(child for child in children if child.ref not in observed.children),
-        delete=tuple(sorted(ref for ref in observed.children if ref not in keep and _is_served(ref))),
+        apply=tuple(child for child in wanted if child.ref not in observed.children or _differs(child, deployment)),
+        delete=tuple(sorted(ref for ref in observed.children if ref not in keep)),
         events=_events(before, status, outcome),
     )
 
 
-def _is_served(ref: ChildRef) -> bool:
-    return ref.kind in ("Deployment", "ConfigMap")
+def _differs(child: Child, deployment: DeploymentState | None) -> bool:
+    """Whether a Deployment asks for another number of pods than it should: all that changes of it in place."""
+    if deployment is None or child.ref != ChildRef("Deployment", deployment.name) or deployment.replicas is None:
+        return False
+    wanted = child.manifest["spec"].get("replicas")
+    return wanted is not None and wanted != deployment.replicas
 
 
 def _fact(kind: ConditionType, outcome: Outcome, *, holds: bool) -> Fact:

@@ -26,7 +26,8 @@ def from_run(name: str, observed: Observed, *, wanted_by: str) -> Input | Workin
             Reason.DEPENDENCY_FAILED,
             f"AlignmentRun {name} failed; see `plumbline describe alr {name}`, then retry it",
         )
-    if state.status.output is None or state.status.observed_generation < state.generation:
+    # A run is immutable: what it has made stays what it is, also while its pause or its time to live is being changed.
+    if state.status.output is None:
         done = sum(stage.state == StageState.SUCCEEDED for stage in state.status.stages)
         total = len(state.run.spec.stages)
         return Working(Reason.WAITING_FOR_RUN, f"waiting for AlignmentRun {name} ({done} of {total} stages done)")
@@ -44,8 +45,10 @@ def from_input(name: str, observed: Observed) -> Input | Working | Stopped:
 
 
 def outdated(observed: Observed, planned: Collection[str]) -> tuple[ChildRef, ...]:
-    """Jobs that have not ended and that nobody plans any more, for example since an image changed; to be deleted."""
+    """Jobs that have not ended and that nobody plans (any more), for example since an image changed; to be deleted."""
     unfinished = (JobPhase.PENDING, JobPhase.RUNNING)
     return tuple(
-        ChildRef("Job", job.name) for job in observed.jobs if job.phase in unfinished and job.name not in planned
+        ChildRef("Job", job.name)
+        for job in observed.jobs
+        if job.phase in unfinished and job.name not in planned and not job.deleting
     )

@@ -18,7 +18,7 @@ from plumbline_operator.kube.podends import explain_end, last_end, short
 from plumbline_operator.kube.rawobjects import Raw, condition, containers_of, is_true, moment, name_of, part
 from plumbline_operator.observed import Problem
 
-__all__ = ["PATIENCE", "Obstacle", "find_obstacle"]
+__all__ = ["PATIENCE", "Obstacle", "find_ailing_sidecar", "find_obstacle"]
 
 PATIENCE: Final = timedelta(seconds=60)
 """What takes this long without a word is worth telling: volumes that are not mounted, pods that are not made."""
@@ -44,6 +44,15 @@ def find_obstacle(pod: Raw, now: datetime) -> Obstacle | None:
         if found is not None:
             return found
     return _unmounted(pod, scheduled, now)
+
+
+def find_ailing_sidecar(pod: Raw) -> Obstacle | None:
+    """A sidecar that has ended beside a worker at work: the kubelet starts it again, as often as it takes."""
+    for sidecar in part(pod, "status").get("initContainerStatuses") or ():
+        found = _explain_restarts(pod, sidecar)
+        if found is not None and part(pod, "status").get("phase") == "Running":
+            return found
+    return None
 
 
 def _explain_scheduling(pod: Raw, scheduled: Raw) -> Problem:
@@ -80,11 +89,15 @@ def _container_obstacle(pod: Raw, container: Raw) -> Obstacle | None:
     explain = _WAITING.get(str(waiting.get("reason", "")))
     if explain is not None:
         return explain(pod, container, str(waiting.get("message", "")))
-    ended = last_end(container)
-    if ended is None or container.get("ready") or not container.get("restartCount"):
+    return None if container.get("ready") else _explain_restarts(pod, container)
+
+
+def _explain_restarts(pod: Raw, container: Raw) -> Obstacle | None:
+    ended, restarts = last_end(container), int(container.get("restartCount") or 0)
+    if ended is None or not restarts:
         return None
     reason, fact = explain_end(pod, container, ended)
-    hopeless = ended.get("exitCode") in FATAL_EXIT_CODES or int(container["restartCount"]) >= _RESTARTS
+    hopeless = ended.get("exitCode") in FATAL_EXIT_CODES or restarts >= _RESTARTS
     return Obstacle(Problem(reason, f"{fact}, and is started again"), hopeless)
 
 

@@ -24,7 +24,7 @@ from plumbline_api.progress import Progress
 from plumbline_api.reasons import Reason
 from plumbline_api.report import Result, Summary
 from plumbline_operator.exits import reason_of_exit
-from plumbline_operator.kube.obstacles import PATIENCE, find_obstacle
+from plumbline_operator.kube.obstacles import PATIENCE, find_ailing_sidecar, find_obstacle
 from plumbline_operator.kube.podends import explain_disruption, explain_failed_pod, log_of, short, worker_of
 from plumbline_operator.kube.rawobjects import (
     Raw,
@@ -93,7 +93,7 @@ def _unfinished(state: JobState, job: Raw, own: Sequence[Raw], now: datetime) ->
     disruption = explain_disruption(begun[-1]) if begun else None
     state = replace(state, phase=JobPhase.RUNNING) if begun else replace(state, waiting_since=since)
     state = replace(state, problem=disruption, preempted=disruption is not None)
-    obstacle = None if _has_begun(own[-1]) else find_obstacle(own[-1], now)
+    obstacle = find_ailing_sidecar(own[-1]) if _has_begun(own[-1]) else find_obstacle(own[-1], now)
     return state if obstacle is None else replace(state, problem=obstacle.problem, hopeless=obstacle.hopeless)
 
 
@@ -205,7 +205,8 @@ def deployment_state(
         now: The moment of looking.
     """
     own = sorted((pod for pod in pods if _is_served_by(pod, deployment)), key=lambda pod: (_readiness(pod), _age(pod)))
-    state = DeploymentState(name_of(deployment), endpoint=None if service is None else _address(service))
+    endpoint = None if service is None else _address(service)
+    state = DeploymentState(name_of(deployment), endpoint=endpoint, replicas=part(deployment, "spec").get("replicas"))
     if not own:
         problem = _explain_refusal(deployment)
         return replace(state, problem=problem, waiting_since=None if problem is None else _born(deployment))

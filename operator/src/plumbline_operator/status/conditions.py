@@ -12,7 +12,10 @@ from datetime import datetime
 from plumbline_api.meta import Condition, ConditionStatus
 from plumbline_api.reasons import ConditionType, Reason
 
-__all__ = ["Done", "Fact", "Outcome", "Stopped", "Working", "find_condition", "is_settled", "write_conditions"]
+__all__ = [
+    "Done", "Fact", "Outcome", "Paused", "Stopped", "Working", "find_condition", "is_settled", "restamp",
+    "write_conditions",
+]  # fmt: skip
 
 _MESSAGE_LIMIT = 1024
 
@@ -41,7 +44,15 @@ class Done:
     message: str
 
 
-Outcome = Working | Stopped | Done
+@dataclass(frozen=True)
+class Paused:
+    """The spec asks for a pause: nothing is wrong, and nothing happens until it is changed."""
+
+    reason: Reason
+    message: str
+
+
+Outcome = Working | Stopped | Done | Paused
 
 
 @dataclass(frozen=True)
@@ -71,6 +82,11 @@ def write_conditions(
         wanted.append(Fact(ConditionType.STALLED, ConditionStatus.TRUE, outcome.reason, outcome.message))
     wanted.extend(facts)
     return tuple(_write(fact, find_condition(previous, fact.type), generation, now) for fact in wanted)
+
+
+def restamp(conditions: Sequence[Condition], generation: int) -> tuple[Condition, ...]:
+    """The same conditions, said of a newer generation of the spec, which changes nothing of them."""
+    return tuple(condition.model_copy(update={"observed_generation": generation}) for condition in conditions)
 
 
 def _write(fact: Fact, before: Condition | None, generation: int, now: datetime) -> Condition:

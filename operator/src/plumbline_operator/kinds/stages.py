@@ -1,0 +1,129 @@
+"""The stages of a run, one after the other: what their Jobs say, which Job is missing, which must go. Pure.
+
+Called by decide_run. A stage that succeeded is passed over for good; the first that has not is the one at work.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from plumbline_api.alignment import AlignmentRun, AlignmentRunStatus, Stage, StageState, StageStatus
+from plumbline_api.reasons import Reason
+from plumbline_api.runfile import Input
+from plumbline_operator.decision import Child
+from plumbline_operator.kinds.references import outdated
+from plumbline_operator.kinds.waiting import give_up, next_look
+from plumbline_operator.observed import ChildRef, JobPhase, JobState, Observed
+from plumbline_operator.plan.inputs import MODEL, dataset_input, held_out_input
+from plumbline_operator.plan.network import plan_job_policy
+from plumbline_operator.plan.stages import plan_stage
+
+__all__ = ["Walk", "halt", "walk_stages"]
+
+
+@dataclass(frozen=True)
+class Walk:
+    """The stages after one look at their Jobs, the children that are missing, and those that must go."""
+
+    rows: tuple[StageStatus, ...]
+    missing: tuple[Child, ...] = ()
+    outdated: tuple[ChildRef, ...] = ()
+    wake_after: float | None = None
+
+
+def walk_stages(
+    run: AlignmentRun, observed: Observed, status: AlignmentRunStatus, inputs: Mapping[str, Input], now: datetime
+) -> Walk:
+    """Go through the stages until one is not done; that one gets its Job."""
+    rows = list(status.stages)
+    model = inputs[MODEL]
+    jobs = {job.name: job for job in observed.jobs}
+    for index, stage in enumerate(run.spec.stages):
+        if rows[index].state != StageState.SUCCEEDED:
+            staged = plan_stage(
+                observed.key, run, stage, _stage_inputs(stage, model, inputs), observed.runtime, status.attempt
+            )
+            job = jobs.get(staged[-1].ref.name)
+            rows[index] = _look(rows[index], staged[-1].ref.name, _give_up(rows[index], job, observed, now), now)
+            if rows[index].state != StageState.SUCCEEDED:
+                return _stay(
+                    rows, rows[index], (*plan_job_policy(observed.key, observed.runtime), *staged), job, observed, now
+                )
+        output = rows[index].output
+        if output is None:
+            raise AssertionError("a succeeded stage has an output")
+        model = Input(uri=observed.runtime.store, digest=output)
+    return Walk(tuple(rows))
+
+
+def _give_up(row: StageStatus, job: JobState | None, observed: Observed, now: datetime) -> JobState | None:
+    """The Job, as failed where it waits in vain; one that has run before may wait for room as long as it takes."""
+    if job is None:
+        return None
+    return give_up(job, None if row.state == StageState.RUNNING else observed.runtime.start_deadline, now)
+
+
+def _stage_inputs(stage: Stage, model: Input, inputs: Mapping[str, Input]) -> dict[str, Input]:
+    found = {"model": model, "dataset": inputs[dataset_input(stage.name)]}
+    held_out = inputs.get(held_out_input(stage.name))
+    return found if held_out is None else found | {"heldOut": held_out}
+
+
+def _stay(
+    rows: list[StageStatus],
+    row: StageStatus,
+    children: tuple[Child, ...],
+    job: JobState | None,
+    observed: Observed,
+    now: datetime,
+) -> Walk:
+    """What the stage that is not done needs: its children, or, where it failed, that none of them runs on."""
+    if row.state == StageState.FAILED:
+        return Walk(tuple(rows), outdated=outdated(observed, ()))
+    missing = tuple(child for child in children if child.ref not in observed.children)
+    look = None if job is None else next_look([job], observed.runtime.start_deadline, now)
+    return Walk(tuple(rows), missing, outdated(observed, {children[-1].ref.name}), look)
+
+
+def halt(walk: Walk, observed: Observed) -> Walk:
+    """The walk without what would run."""
+    paused = {"state": StageState.PENDING, "reason": Reason.SUSPENDED, "message": "", "progress": None}
+    open_states = (StageState.PENDING, StageState.RUNNING)
+    current = next(row.name for row in walk.rows if row.state in open_states)
+    rows = tuple(row.model_copy(update=paused) if row.name == current else row for row in walk.rows)
+    return Walk(rows, outdated=outdated(observed, ()))
+
+
+def _look(row: StageStatus, name: str, job: JobState | None, now: datetime) -> StageStatus:
+    """The row after looking at its Job."""
+    if job is None or (job.deleting and job.phase in (JobPhase.PENDING, JobPhase.RUNNING)):
+        message = "" if job is None else f"Job {name} was deleted; it is made again when it is gone"
+        lost = {"state": StageState.PENDING, "reason": Reason.PENDING, "message": message, "progress": None}
+        return row.model_copy(update={"job": name} | lost)
+    if job.phase == JobPhase.PENDING:
+        return row.model_copy(update={"job": name, "progress": None} | _said(job, Reason.PENDING))
+    started = {"job": name, "start_time": row.start_time or now.replace(microsecond=0), "progress": job.progress}
+    if job.phase == JobPhase.RUNNING:
+        usual = Reason.PREEMPTED if job.preempted else Reason.RUNNING
+        return row.model_copy(update=started | {"state": StageState.RUNNING} | _said(job, usual))
+    ended = started | {"completion_time": now.replace(microsecond=0)}
+    if job.phase == JobPhase.SUCCEEDED and job.summary is not None and job.summary.output is not None:
+        result = {
+            "state": StageState.SUCCEEDED,
+            "reason": Reason.SUCCEEDED,
+            "message": job.summary.message,
+            "cached": job.summary.cached,
+            "output": job.summary.output.digest,
+            "report": None if job.summary.report is None else job.summary.report.digest,
+        }
+        return row.model_copy(update=ended | result)
+    reason = Reason.REPORT_INVALID if job.problem is None else job.problem.reason
+    message = "the Job ended well but named no output" if job.problem is None else job.problem.message
+    return row.model_copy(update=ended | {"state": StageState.FAILED, "reason": reason, "message": message[:1024]})
+
+
+def _said(job: JobState, usual: Reason) -> dict[str, Reason | str]:
+    """Reason and message of a Job that has not ended."""
+    if job.problem is None:
+        return {"reason": usual, "message": ""}
+    return {"reason": job.problem.reason, "message": job.problem.message[:1024]}
