@@ -10,8 +10,9 @@ CHECKED := crds store operator trainer images tests examples
 SLOW := local or cluster or bench or real
 CLUSTER_TESTS = $(BIN)/python -m tests.cluster.build && $(BIN)/python -m pytest -m cluster tests
 # Programs that write files into the repository, and what they write: make verify compares.
-GENERATORS := '-m plumbline_api.schemas crds/schemas' '-m plumbline_api.crd crds' '-m plumbline_api.pages docs'
-GENERATED := crds/schemas crds/*.yaml docs
+GENERATORS := '-m plumbline_api.schemas crds/schemas' '-m plumbline_api.crd crds' '-m plumbline_api.pages docs' \
+  '-m plumbline_operator.kube.chart charts/plumbline docs/install.md'
+GENERATED := crds/schemas crds/*.yaml docs charts/plumbline
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile

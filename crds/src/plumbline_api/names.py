@@ -6,6 +6,7 @@ from typing import Final
 
 __all__ = [
     "API_VERSION",
+    "APPROVE_ANNOTATION",
     "CATEGORY",
     "CONTAINER_ENGINE",
     "CONTAINER_GUARD",
@@ -32,6 +33,7 @@ __all__ = [
     "MOUNT_RUN",
     "MOUNT_SCRATCH",
     "MOUNT_WORK",
+    "OVERRIDE_ANNOTATION",
     "PLURALS",
     "POLICY_FILE",
     "PORT_ENGINE",
@@ -84,6 +86,10 @@ LABEL_QUEUE_PRIORITY: Final = "kueue.x-k8s.io/priority-class"
 
 RETRY_ANNOTATION: Final = f"{GROUP}/retry"
 """Written by people (`plumbline retry`): a nonce; a new value starts a new attempt of a failed object."""
+APPROVE_ANNOTATION: Final = f"{GROUP}/approve"
+"""Written by people: their name as the API server knows it, ": " and a reason. An admission policy checks the name."""
+OVERRIDE_ANNOTATION: Final = f"{GROUP}/override"
+"""As APPROVE_ANNOTATION, for what a gate has refused."""
 
 MOUNT_RUN: Final = "/plumbline/run"
 """Where a Job finds its RunFile."""
