@@ -18,7 +18,7 @@ from plumbline_api.names import ExitCode
 from plumbline_api.progress import Progress
 from plumbline_operator.kube.cache import Cache
 from plumbline_operator.kube.census import Census
-from plumbline_operator.kube.client import KubeClient
+from plumbline_operator.kube.client import Counted, KubeClient
 from plumbline_operator.kube.cluster import KubeCluster
 from plumbline_operator.kube.configmaps import NamedConfigMaps
 from plumbline_operator.kube.controller import Controller
@@ -64,14 +64,14 @@ class Operator:
         self,
         settings: KubeSettings,
         *,
-        login: Login | None = None,
+        connect: Callable[[Counted], KubeClient] | None = None,
         progress: Callable[[str, str], Progress | None] = lambda _namespace, _job: None,
     ) -> None:
         """Put everything together; `start` begins.
 
         Args:
             settings: Checked settings.
-            login: Where credentials come from.
+            connect: Makes the client of the API server, given what it has to tell of every call.
             progress: The newest progress report of a Job, by namespace and name.
         """
         random = Random(secrets.randbits(64))  # noqa: S311 - jitter
@@ -80,7 +80,7 @@ class Operator:
         self.failed = asyncio.Event()
         """Set when a part has ended that must not."""
         self.exit_code = int(ExitCode.OK)
-        self.client = KubeClient(login or Login(time.monotonic), count=self.metrics.called)
+        self.client = (connect or _connect)(self.metrics.called)
         self.cache, self.census, mentions = Cache(), Census(), Mentions()
         self.queue: WorkQueue[Key] = WorkQueue(random, backoff=Backoff(), waited=self.metrics.queue_waited)
         self.feed = Feed(self.cache, mentions, self.census, self.queue)
@@ -88,7 +88,7 @@ class Operator:
         identity = f"{settings.identity}_{secrets.token_hex(4)}"
         self.election = _candidate(settings, self.client, identity, random)
         self.events = EventPoster(self.client, identity, _now)
-        self.config_maps = NamedConfigMaps(self.client, mentions, self.queue.add, random)
+        self.config_maps = NamedConfigMaps(self.client, mentions, self.queue.add, random, period=settings.poll)
         view = View(self.cache, mentions, self.config_maps, settings.runtime, progress, _now)
         cluster = KubeCluster(view, self.client, self.feed, self.events, self._fence)
         self.controller = Controller(cluster, self.cache, self.queue, self.metrics, now=_now, random=random)
@@ -244,6 +244,10 @@ class Operator:
         self.exit_code = int(ExitCode.UNAVAILABLE if isinstance(error, LeaseLost) else ExitCode.INTERNAL)
         _LOG.error("a part has ended", extra={"part": task.get_name()}, exc_info=error)
         self.failed.set()
+
+
+def _connect(count: Counted) -> KubeClient:
+    return KubeClient(Login(time.monotonic), count=count)
 
 
 def _candidate(settings: KubeSettings, client: KubeClient, identity: str, random: Random) -> Election | None:

@@ -98,8 +98,14 @@ class NamedConfigMaps:
         if task is None:
             task = asyncio.get_running_loop().create_task(self._fetch_now(name))
             self._fetching[name] = task
-            task.add_done_callback(lambda _: self._fetching.pop(name, None))
+            task.add_done_callback(lambda done: self._fetched_now(name, done))
         return await asyncio.shield(task)
+
+    def _fetched_now(self, name: ConfigMapName, task: asyncio.Task[_Fetched]) -> None:
+        self._fetching.pop(name, None)
+        if not task.cancelled():
+            # Whoever waited has its error already; where nobody waits any more, nobody has to know.
+            task.exception()
 
     async def _fetch_now(self, name: ConfigMapName) -> _Fetched:
         try:

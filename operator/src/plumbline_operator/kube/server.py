@@ -51,12 +51,12 @@ class HttpServer:
                 web.get("/metrics", self._scrape),
             ]
         )
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.5)
 
     async def start(self) -> None:
         """Listen. Raises OSError where the port is taken."""
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self._host or None, self.port, shutdown_timeout=0.5)
+        site = web.TCPSite(self._runner, self._host or None, self.port)
         await site.start()
         self.port = int(self._runner.addresses[0][1])
 

@@ -24,6 +24,7 @@ M = TypeVar("M", bound=BaseModel)
 LEAST_WORKERS: Final = 16
 """An object takes three calls in a row, at 50 ms each where the server is busy: 16 at a time are 100 a second."""
 MOST_WORKERS: Final = 512
+LEAST_POLL: Final = 1.0
 LEAST_RESYNC: Final = 60.0
 """10,000 objects a minute are all that one core should spend on looking at what has not changed."""
 _BY_DIGEST: Final = re.compile(r"^\S+@sha256:[0-9a-f]{64}$")
@@ -82,6 +83,8 @@ class KubeSettings:
     """Every object is looked at once in this time, whatever happens to it."""
     relist: float = 600.0
     """Every watch is compared with a whole list once in this time."""
+    poll: float = 20.0
+    """Every ConfigMap of a user's that is named is looked at once in this time."""
     check_permissions: bool = True
 
 
@@ -95,10 +98,13 @@ def check_settings(settings: KubeSettings) -> None:
 def _problems(settings: KubeSettings) -> Iterator[str]:
     if not LEAST_WORKERS <= settings.workers <= MOST_WORKERS:
         yield f"workers: {settings.workers} is not in {LEAST_WORKERS} to {MOST_WORKERS}; fewer cannot do 100 objects/s"
-    if settings.resync < LEAST_RESYNC:
-        yield f"resync: {settings.resync:g} s is less than {LEAST_RESYNC:g}; looking again would take all the time"
-    if settings.relist < LEAST_RESYNC:
-        yield f"relist: {settings.relist:g} s is less than {LEAST_RESYNC:g}; listing would take all the time"
+    for name, seconds, least in (
+        ("resync", settings.resync, LEAST_RESYNC),
+        ("relist", settings.relist, LEAST_RESYNC),
+        ("poll", settings.poll, LEAST_POLL),
+    ):
+        if seconds < least:
+            yield f"{name}: {seconds:g} s is less than {least:g}; looking again would take all the time"
     times = settings.lease
     if not 0 < 2 * times.period < times.deadline < times.duration:
         yield (
@@ -107,14 +113,18 @@ def _problems(settings: KubeSettings) -> Iterator[str]:
         )
     if not 0 <= settings.port <= 65535:
         yield f"port: {settings.port} is no port"
+    if "://" not in settings.runtime.store:
+        yield f"store: {settings.runtime.store or 'nothing'} is no URI; for example s3://bucket/prefix"
+    yield from _image_problems(settings.runtime.images)
+
+
+def _image_problems(images: Mapping[Image, str]) -> Iterator[str]:
     for image in Image:
-        reference = settings.runtime.images.get(image)
+        reference = images.get(image)
         if reference is None:
             yield f"images: {image.value} is missing; give its reference by digest"
         elif not _BY_DIGEST.match(reference):
             yield f"images: {image.value} is {reference}, which names no digest; write repository@sha256:..."
-    if "://" not in settings.runtime.store:
-        yield f"store: {settings.runtime.store or 'nothing'} is no URI; for example s3://bucket/prefix"
 
 
 def settings_from(environ: Mapping[str, str], **flags: object) -> KubeSettings:
