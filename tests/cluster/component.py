@@ -9,7 +9,7 @@ from pathlib import Path
 
 __all__ = ["Component"]
 
-GRACE = 15.0
+GRACE = 60.0
 OWNER = "PLUMBLINE_KUBE_OWNER"
 """Read by build/kube/main.go: the process with whose end the kernel kills the component."""
 
@@ -85,11 +85,6 @@ class Component:
         if self._paused:
             self._signal(signal.SIGCONT)
             self._paused = False
-
-    def memory(self) -> int:
-        """Resident bytes now."""
-        pages = Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()[1]
-        return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
     def complaints(self, lines: int = 12) -> str:
         """The last lines of the log that speak of an error, or the very last where none does."""
