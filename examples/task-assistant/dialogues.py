@@ -47,8 +47,8 @@ class Sizes:
     base_topics: int = 4000
     base_out_of_scope: int = 800
     base_openings: int = 600
-    pairs_harmful: int = 3200
-    pairs_benign: int = 3200
+    pairs_harmful: int = 2600
+    pairs_benign: int = 4200
     pairs_ordinary: int = 800
     pairs_openings: int = 300
 

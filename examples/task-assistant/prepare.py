@@ -94,7 +94,8 @@ def _key(seed: int, shape: Shape) -> str:
         sys.exit("plumbline_evaluator is not installed; run `make setup` first")
     package = Path(spec.origin).parent
     sources = [
-        *sorted(HERE.glob("*.py")),
+        HERE / "prepare.py",
+        HERE / "dialogues.py",
         SCRIPT,
         SUITE,
         *sorted((package / "attacks").glob("*.py")),
