@@ -6,6 +6,8 @@ newer one, and what is known to be gone does not come back. Versions of one reso
 Knows no I/O.
 """
 
+import sys
+import zlib
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -27,14 +29,19 @@ _MOST_GRAVES: Final = 5_000
 """Deleted objects that are remembered; what is older than these has long left every stream."""
 
 
+_LONG: Final = 1_000
+"""Bytes from which on an object is kept compressed: most of them are looked at a few times in hours."""
+
+
 @dataclass(slots=True)
 class _Entry:
     """An object without its version, which changes when nothing else does."""
 
     uid: str
     version: int
+    mark: int
+    """Hash of the content, to know a change by."""
     packed: bytes
-    groups: tuple[Hashable, ...]
 
 
 class Cache:
@@ -53,26 +60,27 @@ class Cache:
     def put(self, resource: Resource, raw: Raw) -> tuple[Key, ...]:
         """Take in an object as the API server gave it."""
         metadata = raw["metadata"]
-        name = (metadata.get("namespace", ""), metadata["name"])
+        name = (sys.intern(metadata.get("namespace", "")), metadata["name"])
         uid, version = metadata["uid"], int(metadata["resourceVersion"])
         known = self._entries.get(resource, {}).get(name)
         newest = self._ends.get((resource, name), 0) if known is None else known.version
         if uid in self._graves or version <= newest:
             return ()
         trimmed = trim(resource, raw)
-        packed = orjson.dumps(trimmed)
-        if known is not None and known.uid == uid and known.packed == packed:
+        content = orjson.dumps(trimmed)
+        mark = hash(content)
+        if known is not None and known.uid == uid and known.mark == mark:
             known.version = version
             return ()
         woken = woken_by(resource, trimmed)
         if known is not None:
             if known.uid != uid:
                 self._bury(resource, name, known.uid, known.version)
-            woken = tuple(dict.fromkeys((*woken, *woken_by(resource, orjson.loads(known.packed)))))
-            self._leave(resource, name, known)
-        entry = _Entry(uid, version, packed, groups_of(resource, trimmed))
-        self._entries.setdefault(resource, {})[name] = entry
-        self._join(resource, name, entry)
+            before = _unpack(known)
+            woken = tuple(dict.fromkeys((*woken, *woken_by(resource, before))))
+            self._leave(resource, name, before)
+        self._entries.setdefault(resource, {})[name] = _Entry(uid, version, mark, _pack(content))
+        self._join(resource, name, trimmed)
         return woken
 
     def remove(self, resource: Resource, raw: Raw) -> tuple[Key, ...]:
@@ -144,15 +152,16 @@ class Cache:
 
     def _drop(self, resource: Resource, name: Name, entry: _Entry) -> tuple[Key, ...]:
         del self._entries[resource][name]
-        self._leave(resource, name, entry)
-        return woken_by(resource, orjson.loads(entry.packed))
+        raw = _unpack(entry)
+        self._leave(resource, name, raw)
+        return woken_by(resource, raw)
 
-    def _join(self, resource: Resource, name: Name, entry: _Entry) -> None:
-        for group in entry.groups:
+    def _join(self, resource: Resource, name: Name, raw: Raw) -> None:
+        for group in groups_of(resource, raw):
             self._groups[group] = (*self._groups.get(group, ()), (resource, name))
 
-    def _leave(self, resource: Resource, name: Name, entry: _Entry) -> None:
-        for group in entry.groups:
+    def _leave(self, resource: Resource, name: Name, raw: Raw) -> None:
+        for group in groups_of(resource, raw):
             left = tuple(member for member in self._groups[group] if member != (resource, name))
             if left:
                 self._groups[group] = left
@@ -168,7 +177,13 @@ class Cache:
                 memory.popitem(last=False)
 
 
+def _pack(content: bytes) -> bytes:
+    # A copy: what orjson gives holds four times its length.
+    return zlib.compress(content, 1) if len(content) > _LONG else bytes(memoryview(content))
+
+
 def _unpack(entry: _Entry) -> dict[str, Any]:
-    raw: dict[str, Any] = orjson.loads(entry.packed)
+    packed = entry.packed
+    raw: dict[str, Any] = orjson.loads(packed if packed.startswith(b"{") else zlib.decompress(packed))
     raw["metadata"]["resourceVersion"] = str(entry.version)
     return raw
