@@ -40,14 +40,22 @@ def test_a_name_that_is_no_images_will_never_be_pulled() -> None:
 
 def test_a_lack_of_gpus_is_told_by_the_name_of_the_resource_and_without_counts_of_nodes() -> None:
     message = (
-        "0/3 nodes are available: 1 node(s) had untolerated taint {gpu: }, 2 Insufficient nvidia.com/gpu. "
-        "preemption: 0/3 nodes are available: 3 No preemption victims found for incoming pod."
+        "0/3 nodes are available: 1 node(s) had untolerated taint {example.org/gpu: yes}, "
+        "2 Insufficient nvidia.com/gpu. preemption: 0/3 nodes are available: 3 No preemption victims found."
     )
     state = look(job(), obstructed(message, requests={"nvidia.com/gpu": "2"}))
     assert (state.phase, reason_of(state)) == (JobPhase.PENDING, Reason.UNSCHEDULABLE)
     assert "no node has enough nvidia.com/gpu left (2 asked for)" in words_of(state)
-    assert "tolerations" in words_of(state)
+    assert "nodes have the taint example.org/gpu, which spec.compute.tolerations does not name" in words_of(state)
     assert "0/3" not in words_of(state)
+
+
+@pytest.mark.parametrize("why", ["not-ready", "unreachable", "unschedulable", "disk-pressure"])
+def test_nodes_that_cannot_take_pods_are_no_matter_of_tolerations(why: str) -> None:
+    message = f"0/1 nodes are available: 1 node(s) had untolerated taint {{node.kubernetes.io/{why}: }}."
+    state = look(job(), obstructed(message))
+    assert f"nodes cannot take pods at the moment ({why})" in words_of(state)
+    assert "tolerations" not in words_of(state)
 
 
 def test_a_node_selector_that_fits_nothing_is_told_by_its_field() -> None:

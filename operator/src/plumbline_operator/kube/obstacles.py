@@ -62,6 +62,7 @@ def _explain_scheduling(pod: Raw, scheduled: Raw) -> Problem:
     if "persistentvolumeclaim" in text.lower():
         return Problem(Reason.VOLUME_MISSING, f"{where} has no volume: {short(text)}; create or bind the claim")
     facts = [words for found, words in _SCHEDULING if re.search(found, text)]
+    facts += [_explain_taint(key) for key in sorted(set(re.findall(r"untolerated taint\(?s?\)? \{([^:}]+)", text)))]
     lacking = sorted({found.rstrip(".") for found in re.findall(r"Insufficient ([\w./-]+)", text)})
     facts += [f"no node has enough {resource} left ({_wanted(pod, resource)} asked for)" for resource in lacking]
     fact = ", ".join(facts) or short(text.partition(" preemption:")[0])
@@ -71,9 +72,14 @@ def _explain_scheduling(pod: Raw, scheduled: Raw) -> Problem:
 
 _SCHEDULING: Final = (
     (r"node affinity/selector", "nodes do not match spec.compute.nodeSelector"),
-    (r"untolerated taint", "nodes have taints that spec.compute.tolerations does not name"),
     (r"no nodes available", "there are no nodes"),
 )
+
+
+def _explain_taint(key: str) -> str:
+    if key.startswith("node.kubernetes.io/"):
+        return f"nodes cannot take pods at the moment ({key.partition('/')[2]})"
+    return f"nodes have the taint {key}, which spec.compute.tolerations does not name"
 
 
 def _wanted(pod: Raw, resource: str) -> str:

@@ -94,9 +94,10 @@ def engine_container(image: str, store: str, digest: str, compute: Compute, *, m
     )
 
 
-def http_probe(path: str, port: str | int, *, period: int, failures: int) -> Manifest:
-    """A probe that wants a 2xx answer."""
-    return {"httpGet": {"path": path, "port": port}, "periodSeconds": period, "failureThreshold": failures}
+def http_probe(path: str, port: str | int, *, period: int, failures: int, timeout: int = 1) -> Manifest:
+    """A probe that wants a 2xx answer within `timeout` seconds."""
+    request = {"path": path, "port": port}
+    return {"httpGet": request, "periodSeconds": period, "failureThreshold": failures, "timeoutSeconds": timeout}
 
 
 @dataclass(frozen=True)

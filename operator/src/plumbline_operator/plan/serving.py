@@ -29,6 +29,8 @@ __all__ = ["plan_front", "plan_serving"]
 _GUARD: Final = Compute(cpu="500m")
 _PORTS: Final = {names.PORT_ENGINE: 8000, names.PORT_GUARD: 8080}
 _START_SECONDS: Final = 600
+_PROBE_SECONDS: Final = 4
+"""More than the guard gives its engine to answer, so that a slow engine is told as one."""
 
 
 def plan_front(key: Key, wanted: GuardedInference, runtime: Runtime) -> tuple[Child, ...]:
@@ -162,6 +164,6 @@ def _probed(made: dict[str, Any], path: str) -> dict[str, Any]:
     port = _PORTS[names.PORT_GUARD]
     return {
         **made,
-        "startupProbe": http_probe(path, port, period=1, failures=_START_SECONDS),
-        "readinessProbe": http_probe(path, port, period=2, failures=2),
+        "startupProbe": http_probe(path, port, period=1, failures=_START_SECONDS, timeout=_PROBE_SECONDS),
+        "readinessProbe": http_probe(path, port, period=2, failures=2, timeout=_PROBE_SECONDS),
     }
