@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from plumbline_api.names import LABEL_SUITE, RETRY_ANNOTATION, Kind
+from plumbline_api.names import LABEL_SUITE, RETRY_ANNOTATION, Image, Kind
 from plumbline_api.reasons import Reason
 from plumbline_operator.decision import Event, EventType
 from plumbline_operator.local.records import key_of
 from plumbline_operator.observed import ChildRef, JobPhase, Key
 from tests.port.place import OWNER, exists, job_child, open_place, parent_of, sidecar, submit, until, until_true, worker
-from tests.support import build
+from tests.support import build, planned
 from tests.support.programs import program
 
 pytestmark = pytest.mark.local
@@ -307,6 +307,31 @@ async def test_a_job_that_is_stopped_while_it_starts_ends(tmp_path: Path) -> Non
         await submit(place)
         await asyncio.sleep(0)
         await place.cluster.workload.close()
+
+
+async def test_a_job_at_work_for_programs_that_were_updated_is_retired_and_one_that_has_ended_stays(
+    tmp_path: Path,
+) -> None:
+    async with open_place(tmp_path, "succeed", "hang") as place:
+        await submit(place, "ended")
+        await place.ended("ended")
+        await submit(place, "old")
+        current = worker() | {"image": (await place.sight()).runtime.images[Image.TRAINER]}
+        await submit(place, "current", containers=[current])
+        await until_true(lambda: len(place.started()) == 3)
+        await place.cluster.retire([OWNER])
+        assert [job.name for job in (await place.sight()).jobs] == ["current", "ended"]
+
+
+async def test_children_that_mean_nothing_here_are_kept_so_that_nobody_asks_for_them_again(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        for child in planned.serving(build.RUNTIME, replicas=2)[:-2]:
+            await place.cluster.apply(OWNER, child)
+        kinds = {ref.kind for ref in (await place.sight()).children}
+        assert kinds == {"Service", "NetworkPolicy", "PodDisruptionBudget"}
+        for ref in (await place.sight()).children:
+            await place.cluster.delete(OWNER, ref)
+        assert (await place.sight()).children == set()
 
 
 async def test_another_owners_child_is_not_deleted(tmp_path: Path) -> None:

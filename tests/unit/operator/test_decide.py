@@ -14,7 +14,7 @@ from plumbline_api.reasons import ConditionType, Phase, Reason
 from plumbline_api.redteam import RedTeamSuiteStatus
 from plumbline_api.runfile import RunFile
 from plumbline_operator.decide import decide
-from plumbline_operator.observed import ChildRef, Key, PlumblineStatus, Problem
+from plumbline_operator.observed import Key, PlumblineStatus, Problem
 from plumbline_operator.plan.stages import plan_stage
 from plumbline_operator.status.conditions import find_condition, is_settled
 from tests.support import build
@@ -287,18 +287,37 @@ def test_an_object_with_the_status_of_another_kind_is_a_programming_error() -> N
     told(story)
 
 
-def test_a_job_that_nobody_plans_any_more_is_ended_when_an_image_changes() -> None:
+def test_a_job_at_work_is_not_ended_by_an_operator_with_other_images_but_the_next_one_has_them() -> None:
     async def story() -> None:
         world = World().add(build.run())
         await world.settle()
         (old,) = world.open_jobs()
-        sight = await world.observe(key_of(build.run()))
-        assert sight is not None
-        thing, observed = sight
-        images = dict(observed.runtime.images) | {Image.TRAINER: "plumbline/trainer@sha256:new"}
-        moved = replace(observed, runtime=replace(observed.runtime, images=images))
-        decision = decide(thing, moved, build.NOON)
-        assert decision.delete == (ChildRef("Job", old),)
-        assert [child.ref.kind for child in decision.apply] == ["ConfigMap", "Job"]
+        images = dict(world.runtime.images) | {Image.TRAINER: "plumbline/trainer@sha256:new"}
+        world.runtime = replace(world.runtime, images=images)
+        await world.settle()
+        assert world.open_jobs() == [old]
+        world.lose(old)
+        await world.settle()
+        (new,) = world.open_jobs()
+        assert new != old
+        world.finish(new, build.training_summary("model"))
+        await world.settle()
+        assert world.run_status("base").output == build.digest("model")
+
+    told(story)
+
+
+def test_an_evaluation_that_nobody_plans_any_more_is_ended_when_an_image_changes() -> None:
+    async def story() -> None:
+        world = World().add(build.gate(), build.suite(), build.run())
+        await world.settle()
+        world.finish(world.open_jobs()[0], build.training_summary("model"))
+        await world.settle()
+        (old,) = world.open_jobs()
+        images = dict(world.runtime.images) | {Image.EVALUATOR: "plumbline/evaluator@sha256:new"}
+        world.runtime = replace(world.runtime, images=images)
+        await world.settle()
+        assert len(world.open_jobs()) == 1
+        assert old not in world.open_jobs()
 
     told(story)

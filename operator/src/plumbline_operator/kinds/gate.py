@@ -11,26 +11,21 @@ from plumbline_api.gate import Enforcement, EvalGate, EvalGateStatus, Evidence, 
 from plumbline_api.meta import ConditionStatus
 from plumbline_api.model import digest_of
 from plumbline_api.names import Image
-from plumbline_api.progress import Progress
 from plumbline_api.reasons import ConditionType, Phase, Reason
 from plumbline_api.redteam import RedTeamSuite
-from plumbline_api.report import Result, Summary
 from plumbline_api.runfile import Input
 from plumbline_api.sources import SubjectSource
 from plumbline_operator.decision import Child, Decision, Event, EventType
 from plumbline_operator.gates.verdict import judge_rule, overall
+from plumbline_operator.kinds.executions import Execution, plan_executions, running, tell_progress
 from plumbline_operator.kinds.references import from_input, from_run, outdated
-from plumbline_operator.kinds.waiting import give_up, next_look
-from plumbline_operator.observed import ChildRef, JobPhase, JobState, Observed
-from plumbline_operator.plan.evaluation import plan_evaluation
+from plumbline_operator.kinds.waiting import next_look
+from plumbline_operator.observed import ChildRef, JobPhase, Observed
 from plumbline_operator.plan.inputs import BASELINE, SUBJECT
 from plumbline_operator.plan.network import plan_job_policy
 from plumbline_operator.status.conditions import Done, Fact, Outcome, Stopped, Working, write_conditions
 
 __all__ = ["decide_gate"]
-
-_NOTHING = Summary(result=Result.FAILED)
-"""Stands for a report about another model, or none: every rule over it is an Error."""
 
 
 @dataclass(frozen=True)
@@ -40,22 +35,6 @@ class _Question:
     models: dict[str, Input]
     suites: tuple[RedTeamSuite, ...]
     binding: str
-
-
-@dataclass(frozen=True)
-class _Execution:
-    """One suite against one model: its children, its Job as observed (as failed, where it waits in vain)."""
-
-    suite: RedTeamSuite
-    role: str
-    model: Input
-    children: tuple[Child, ...]
-    job: JobState | None
-
-    @property
-    def unfinished(self) -> bool:
-        """Whether there is a Job, and it has not ended."""
-        return self.job is not None and self.job.phase in (JobPhase.PENDING, JobPhase.RUNNING)
 
 
 @dataclass(frozen=True)
@@ -79,7 +58,7 @@ def decide_gate(gate: EvalGate, observed: Observed, before: EvalGateStatus, now:
         outcome = _outcome(status.verdict, _said(before), status)
         return _conclude(status, observed, before, now, outcome=outcome, stale=outdated(observed, ()))
     status = _bind(_void(status), question)
-    executions = _executions(gate, observed, question, status.attempt, now)
+    executions = plan_executions(gate, observed, question.suites, question.models, status.attempt, now)
     finding = _find(gate, observed, executions)
     if finding is None:
         return _evaluate(status, observed, before, executions, now)
@@ -101,7 +80,7 @@ def _evaluate(
     status: EvalGateStatus,
     observed: Observed,
     before: EvalGateStatus,
-    executions: tuple[_Execution, ...],
+    executions: tuple[Execution, ...],
     now: datetime,
 ) -> Decision:
     """See to it that every execution has its Job."""
@@ -109,11 +88,11 @@ def _evaluate(
     wanted = (*plan_job_policy(observed.key, observed.runtime), *children)
     missing = tuple(child for child in wanted if child.ref not in observed.children)
     decision = _conclude(
-        status.model_copy(update={"progress": _running(executions)}),
+        status.model_copy(update={"progress": running(executions)}),
         observed,
         before,
         now,
-        outcome=_progress(executions),
+        outcome=tell_progress(executions),
         missing=missing,
         stale=outdated(observed, {item.children[-1].ref.name for item in executions}),
     )
@@ -185,27 +164,15 @@ def _binding(gate: EvalGate, models: dict[str, Input], suites: list[RedTeamSuite
     )
 
 
-def _executions(
-    gate: EvalGate, observed: Observed, question: _Question, attempt: int, now: datetime
-) -> tuple[_Execution, ...]:
-    jobs = {job.name: give_up(job, observed.runtime.start_deadline, now) for job in observed.jobs}
-    made = []
-    for suite in question.suites:
-        for role, model in question.models.items():
-            children = plan_evaluation(observed.key, suite, model, gate.spec.compute, observed.runtime, attempt)
-            made.append(_Execution(suite, role, model, children, jobs.get(children[-1].ref.name)))
-    return tuple(made)
-
-
-def _find(gate: EvalGate, observed: Observed, executions: tuple[_Execution, ...]) -> _Finding | None:
+def _find(gate: EvalGate, observed: Observed, executions: tuple[Execution, ...]) -> _Finding | None:
     """The finding once every execution has ended, or at once when one failed; None before."""
     for item in executions:
         if item.job is not None and item.job.phase == JobPhase.FAILED:
             problem = item.job.problem
             reason = Reason.INTERNAL_ERROR if problem is None else problem.reason
             words = "" if problem is None else f": {problem.message}"
-            return _Finding(Verdict.ERROR, reason, f"suite {item.suite.metadata.name} ({item.role}) failed{words}")
-    summaries = {(item.suite.metadata.name, item.role): _summary(item) for item in executions}
+            return _Finding(Verdict.ERROR, reason, f"suite {item.name} ({item.role}) failed{words}")
+    summaries = {(item.name, item.role): item.summary for item in executions}
     if any(summary is None for summary in summaries.values()):
         return None
     rows = tuple(
@@ -215,16 +182,8 @@ def _find(gate: EvalGate, observed: Observed, executions: tuple[_Execution, ...]
         for rule in gate.spec.rules
     )
     verdict, reason = overall(rows)
-    evidence = tuple(_evidence(item, observed) for item in executions)
+    evidence = tuple(item.evidence(observed) for item in executions)
     return _Finding(verdict, reason, _describe(verdict, rows), rows, evidence)
-
-
-def _summary(item: _Execution) -> Summary | None:
-    if item.job is None or item.job.phase != JobPhase.SUCCEEDED:
-        return None
-    if item.job.summary is None or item.job.summary.subject != item.model.digest:
-        return _NOTHING
-    return item.job.summary
 
 
 def _describe(verdict: Verdict, rows: tuple[RuleRow, ...]) -> str:
@@ -237,36 +196,6 @@ def _describe(verdict: Verdict, rows: tuple[RuleRow, ...]) -> str:
     more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
     advice = f". {first.advice}" if first.advice else ""
     return f"{first.metric} {first.comparator} {first.threshold}: {seen} ({first.reason}){more}{advice}"
-
-
-def _evidence(item: _Execution, observed: Observed) -> Evidence:
-    summary = _summary(item) or _NOTHING
-    return Evidence(
-        suite=item.suite.metadata.name,
-        role=item.role,
-        model=item.model.digest,
-        report=None if summary.report is None else summary.report.digest,
-        cases=summary.cases,
-        evaluator=observed.runtime.images[Image.EVALUATOR],
-        judge=summary.judges,
-    )
-
-
-def _progress(executions: tuple[_Execution, ...]) -> Working:
-    done = sum(item.job is not None and item.job.phase == JobPhase.SUCCEEDED for item in executions)
-    fact = f"{done} of {len(executions)} executions done"
-    for item in executions:
-        if item.unfinished and item.job is not None and item.job.problem is not None:
-            problem = item.job.problem
-            return Working(problem.reason, f"{fact}; suite {item.suite.metadata.name} ({item.role}): {problem.message}")
-    return Working(Reason.EVALUATING, fact)
-
-
-def _running(executions: tuple[_Execution, ...]) -> Progress | None:
-    for item in executions:
-        if item.job is not None and item.job.phase == JobPhase.RUNNING:
-            return item.job.progress
-    return None
 
 
 def _said(before: EvalGateStatus) -> tuple[Reason, str]:

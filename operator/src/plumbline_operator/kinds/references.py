@@ -45,7 +45,7 @@ def from_input(name: str, observed: Observed) -> Input | Working | Stopped:
 
 
 def outdated(observed: Observed, planned: Collection[str]) -> tuple[ChildRef, ...]:
-    """Jobs that have not ended and that nobody plans (any more), for example since an image changed; to be deleted."""
+    """Jobs that have not ended and that nobody plans (any more), for example since a suite changed; to be deleted."""
     unfinished = (JobPhase.PENDING, JobPhase.RUNNING)
     return tuple(
         ChildRef("Job", job.name)

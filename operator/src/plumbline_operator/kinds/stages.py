@@ -40,20 +40,28 @@ def walk_stages(
     jobs = {job.name: job for job in observed.jobs}
     for index, stage in enumerate(run.spec.stages):
         if rows[index].state != StageState.SUCCEEDED:
-            staged = plan_stage(
-                observed.key, run, stage, _stage_inputs(stage, model, inputs), observed.runtime, status.attempt
-            )
-            job = jobs.get(staged[-1].ref.name)
-            rows[index] = _look(rows[index], staged[-1].ref.name, _give_up(rows[index], job, observed, now), now)
+            found = _stage_inputs(stage, model, inputs)
+            children = plan_stage(observed.key, run, stage, found, observed.runtime, status.attempt)
+            name = _at_work(rows[index], children[-1].ref.name, jobs)
+            job = jobs.get(name)
+            rows[index] = _look(rows[index], name, _give_up(rows[index], job, observed, now), now)
             if rows[index].state != StageState.SUCCEEDED:
-                return _stay(
-                    rows, rows[index], (*plan_job_policy(observed.key, observed.runtime), *staged), job, observed, now
-                )
+                wanted = children if name == children[-1].ref.name else ()
+                return _stay(rows, rows[index], wanted, job, observed, now)
         output = rows[index].output
         if output is None:
             raise AssertionError("a succeeded stage has an output")
         model = Input(uri=observed.runtime.store, digest=output)
     return Walk(tuple(rows))
+
+
+def _at_work(row: StageStatus, planned: str, jobs: Mapping[str, JobState]) -> str:
+    """The name of the stage's Job: the recorded one as long as it is there, whatever would be planned today.
+
+    Between two looks nothing of a stage can change but the settings, above all the images. A newer operator must not
+    end hours of work that an older one has begun.
+    """
+    return row.job if row.job in jobs and row.job is not None else planned
 
 
 def _give_up(row: StageStatus, job: JobState | None, observed: Observed, now: datetime) -> JobState | None:
@@ -80,9 +88,10 @@ def _stay(
     """What the stage that is not done needs: its children, or, where it failed, that none of them runs on."""
     if row.state == StageState.FAILED:
         return Walk(tuple(rows), outdated=outdated(observed, ()))
-    missing = tuple(child for child in children if child.ref not in observed.children)
+    wanted = (*plan_job_policy(observed.key, observed.runtime), *children)
+    missing = tuple(child for child in wanted if child.ref not in observed.children)
     look = None if job is None else next_look([job], observed.runtime.start_deadline, now)
-    return Walk(tuple(rows), missing, outdated(observed, {children[-1].ref.name}), look)
+    return Walk(tuple(rows), missing, outdated(observed, {row.job or ""}), look)
 
 
 def halt(walk: Walk, observed: Observed) -> Walk:

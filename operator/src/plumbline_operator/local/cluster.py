@@ -1,7 +1,7 @@
 """The Cluster port over files and child processes. Driven by `controller`; holds no decision of its own."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from functools import cached_property
 
@@ -16,6 +16,7 @@ from plumbline_operator.local.images import local_images
 from plumbline_operator.local.inputs import resolve_inputs
 from plumbline_operator.local.jobs import Job
 from plumbline_operator.local.layout import Layout
+from plumbline_operator.local.podspec import containers_of
 from plumbline_operator.local.records import CONFIG_MAP, Record, Records
 from plumbline_operator.local.settings import LocalSettings
 from plumbline_operator.local.workload import Workload
@@ -113,6 +114,17 @@ class LocalCluster:
     async def emit(self, key: Key, event: Event) -> None:
         """Record an event about the object."""
         self.records.emit(key, event, self._clock())
+
+    async def retire(self, owners: Collection[Key]) -> None:
+        """Remove Jobs at work that were made for programs that have been updated since.
+
+        A cluster keeps the image that a Job was made with. Here the new programs would go on with it, and the result be
+        recorded as the old ones'.
+        """
+        for job in self.workload.jobs:
+            images = {container["image"] for container in containers_of(job.record.pod)}
+            if job.record.owner_key in owners and not job.done and not images <= set(self._runtime.images.values()):
+                await self.workload.remove(JOB, job.record.namespace, job.name)
 
     async def remove(self, key: Key) -> None:
         """Remove an object with everything made for it, except what it put into the store."""

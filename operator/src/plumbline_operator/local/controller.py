@@ -54,7 +54,7 @@ class Controller:
 
     async def settle(self, scope: frozenset[Key], on_change: Callable[[Snapshot], None], *, poll: float) -> Snapshot:
         """Reconcile until every object is settled, or nothing is left that could change one."""
-        self._cluster.workload.resume(scope)
+        await self._resume(scope)
         while True:
             changed = await self._reconcile_all(scope, on_change)
             snapshot = self._snapshot(scope)
@@ -64,10 +64,14 @@ class Controller:
 
     async def keep(self, scope: frozenset[Key], on_change: Callable[[Snapshot], None], *, poll: float) -> None:
         """Reconcile until `stop`."""
-        self._cluster.workload.resume(scope)
+        await self._resume(scope)
         while not self._stopping.is_set():
             await self._reconcile_all(scope, on_change)
             await self._wait(poll)
+
+    async def _resume(self, scope: frozenset[Key]) -> None:
+        await self._cluster.retire(scope)
+        self._cluster.workload.resume(scope)
 
     async def reconcile(self, key: Key) -> bool:
         """One turn of the loop for one object; whether it changed anything."""

@@ -19,7 +19,16 @@ from plumbline_operator.local.podplan import ContainerPlan, PodPlan, Probe, prog
 from plumbline_operator.local.processes import ATTEMPT_VARIABLE
 from plumbline_operator.observed import Problem
 
-__all__ = ["Place", "cpu_request", "declared_ports", "expand", "plan_pod", "plan_probe", "replace_paths"]
+__all__ = [
+    "Place",
+    "containers_of",
+    "cpu_request",
+    "declared_ports",
+    "expand",
+    "plan_pod",
+    "plan_probe",
+    "replace_paths",
+]
 
 Manifest = Mapping[str, Any]
 
@@ -45,7 +54,7 @@ def plan_pod(
     for container in sidecars:
         if not _is_sidecar(container):
             raise _unsupported(container["name"], "a run before all others (an init container that is no sidecar)")
-    chosen = [container for container in _containers(spec) if only in (None, container["name"])]
+    chosen = [container for container in containers_of(spec) if only in (None, container["name"])]
     plans = [_plan_container(container, spec, place) for container in chosen]
     grace = float(spec.get("terminationGracePeriodSeconds", 30))
     return PodPlan(tuple(plans), grace=grace, deadline=deadline, memory_period=memory_period)
@@ -53,12 +62,12 @@ def plan_pod(
 
 def declared_ports(spec: Manifest) -> tuple[str, ...]:
     """Names of the ports that the containers of a pod declare."""
-    return tuple(port["name"] for container in _containers(spec) for port in container.get("ports", ()))
+    return tuple(port["name"] for container in containers_of(spec) for port in container.get("ports", ()))
 
 
 def cpu_request(spec: Manifest) -> float:
     """Cores that the containers of a pod ask for together."""
-    return float(sum(parse_quantity(_requests(container).get("cpu", "0")) for container in _containers(spec)))
+    return float(sum(parse_quantity(_requests(container).get("cpu", "0")) for container in containers_of(spec)))
 
 
 def expand(text: str, variables: Mapping[str, str]) -> str:
@@ -72,7 +81,8 @@ def expand(text: str, variables: Mapping[str, str]) -> str:
     return re.sub(r"\$?\$\(([A-Za-z_][A-Za-z0-9_.-]*)\)", value, text)
 
 
-def _containers(spec: Manifest) -> list[Manifest]:
+def containers_of(spec: Manifest) -> list[Manifest]:
+    """The containers of a pod, sidecars first."""
     return [*spec.get("initContainers", ()), *spec["containers"]]
 
 
@@ -120,7 +130,7 @@ def plan_probe(probe: Manifest, container: Manifest, spec: Manifest, ports: Mapp
     if request is None:
         raise _unsupported(container["name"], "a probe that is not httpGet")
     wanted = request["port"]
-    declared = [port for one in _containers(spec) for port in one.get("ports", ())]
+    declared = [port for one in containers_of(spec) for port in one.get("ports", ())]
     by_number = {port["containerPort"]: port.get("name", "") for port in declared}
     port = ports.get(by_number.get(wanted, "") if isinstance(wanted, int) else wanted)
     if port is None:
