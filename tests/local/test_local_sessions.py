@@ -110,6 +110,36 @@ async def test_a_changed_spec_of_a_run_is_refused_and_nothing_is_written(folder:
     assert caught.value.exit_code == ExitCode.BAD_SPEC
 
 
+async def test_a_run_is_paused_resumed_and_cleaned_up_without_being_another_run(folder: Path) -> None:
+    program(folder / "bin", "plumbline-trainer", "succeed")
+    async with session_in(folder) as session:
+        await session.apply([entry(folder, build.run(suspend=True))])
+        assert status_of(await settle(session, build.run())).phase == Phase.SUSPENDED
+        assert starts(folder / "bin/plumbline-trainer") == []
+        assert await session.apply([entry(folder, build.run())]) == {LABEL: Applied.CONFIGURED}
+        assert status_of(await settle(session, build.run())).phase == Phase.SUCCEEDED
+        await session.apply([entry(folder, build.run(ttlSecondsAfterFinished=0))])
+        after = status_of(await settle(session, build.run()))
+        assert (after.phase, after.output is not None) == (Phase.SUCCEEDED, True)
+        assert session.jobs(RUN) == ()
+
+
+async def test_a_gpu_is_refused_by_name_where_there_is_no_cluster(folder: Path) -> None:
+    program(folder / "bin", "plumbline-trainer", "succeed")
+    async with session_in(folder) as session:
+        await session.apply([entry(folder, build.run(compute={"gpu": {"count": 1}}))])
+        (row,) = status_of(await settle(session, build.run())).stages
+    assert row.reason == Reason.UNSUPPORTED_BY_RUNTIME
+    assert "1 nvidia.com/gpu" in row.message
+
+
+async def test_a_queue_changes_nothing_on_one_machine(folder: Path) -> None:
+    program(folder / "bin", "plumbline-trainer", "succeed")
+    async with session_in(folder) as session:
+        await session.apply([entry(folder, build.run(queue={"name": "gpus"}))])
+        assert status_of(await settle(session, build.run())).phase == Phase.SUCCEEDED
+
+
 async def test_changed_input_files_of_a_run_are_refused(folder: Path) -> None:
     program(folder / "bin", "plumbline-trainer", "succeed")
     async with session_in(folder) as session:

@@ -50,6 +50,18 @@ def test_a_job_that_is_being_deleted_is_made_again_once_it_is_gone_and_not_befor
     told(story)
 
 
+def test_a_config_map_that_is_deleted_beside_its_job_is_made_again() -> None:
+    async def story() -> None:
+        world = World().add(build.run())
+        await world.settle()
+        (job,) = world.open_jobs()
+        world.children[BASE].discard(ChildRef("ConfigMap", job))
+        decision = await step(world)
+        assert [child.ref for child in decision.apply] == [ChildRef("ConfigMap", job)]
+
+    told(story)
+
+
 def test_a_job_that_ended_before_it_was_deleted_is_believed() -> None:
     async def story() -> None:
         world = World().add(build.run())

@@ -48,7 +48,8 @@ def decide_run(run: AlignmentRun, observed: Observed, before: AlignmentRunStatus
     if isinstance(inputs, Working | Stopped):
         awaited = _pause(status.stages) if run.spec.suspend else inputs
         return _conclude(run, status, Walk(status.stages), observed, now, outcome=awaited)
-    status = status.model_copy(update={"inputs": _record(inputs, run)})
+    if len(status.inputs) < len(inputs):
+        status = status.model_copy(update={"inputs": _record(inputs, run)})
     walk = walk_stages(run, observed, status, inputs, now)
     outcome: Outcome = _outcome(walk.rows)
     if run.spec.suspend and isinstance(outcome, Working):
@@ -78,9 +79,8 @@ def _is_finished(status: AlignmentRunStatus) -> bool:
 def _rest(run: AlignmentRun, observed: Observed, status: AlignmentRunStatus, now: datetime) -> Decision:
     """What is left to do for a run that has ended: nothing of it runs, and its children go when their time is over."""
     expired, left = _expiry(run, observed, status.completion_time, now)
-    conditions = restamp(status.conditions, observed.generation)
     return Decision(
-        status=status.model_copy(update={"conditions": conditions}),
+        status=status.model_copy(update={"conditions": restamp(status.conditions, observed.generation)}),
         delete=expired or outdated(observed, ()),
         wake_after=left,
     )

@@ -3,7 +3,7 @@
 Called by decide_run. A stage that succeeded is passed over for good; the first that has not is the one at work.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -39,29 +39,32 @@ def walk_stages(
     model = inputs[MODEL]
     jobs = {job.name: job for job in observed.jobs}
     for index, stage in enumerate(run.spec.stages):
-        if rows[index].state != StageState.SUCCEEDED:
-            found = _stage_inputs(stage, model, inputs)
-            children = plan_stage(observed.key, run, stage, found, observed.runtime, status.attempt)
-            name = _at_work(rows[index], children[-1].ref.name, jobs)
-            job = jobs.get(name)
-            rows[index] = _look(rows[index], name, _give_up(rows[index], job, observed, now), now)
-            if rows[index].state != StageState.SUCCEEDED:
-                wanted = children if name == children[-1].ref.name else ()
-                return _stay(rows, rows[index], wanted, job, observed, now)
-        output = rows[index].output
-        if output is None:
+        row = rows[index]
+        if row.state != StageState.SUCCEEDED:
+            children = _children(run, observed, stage, row, _stage_inputs(stage, model, inputs), status.attempt)
+            name = children[-1].ref.name if children else row.job or ""
+            row = rows[index] = _look(row, name, _give_up(row, jobs.get(name), observed, now), now)
+        if row.state != StageState.SUCCEEDED:
+            return _stay(rows, row, children, jobs.get(name), observed, now)
+        if row.output is None:
             raise AssertionError("a succeeded stage has an output")
-        model = Input(uri=observed.runtime.store, digest=output)
+        model = Input(uri=observed.runtime.store, digest=row.output)
     return Walk(tuple(rows))
 
 
-def _at_work(row: StageStatus, planned: str, jobs: Mapping[str, JobState]) -> str:
-    """The name of the stage's Job: the recorded one as long as it is there, whatever would be planned today.
+def _children(
+    run: AlignmentRun, observed: Observed, stage: Stage, row: StageStatus, inputs: Mapping[str, Input], attempt: int
+) -> tuple[Child, ...]:
+    """What the stage needs: its ConfigMap and its Job, or nothing while the Job that its row names is there.
 
-    Between two looks nothing of a stage can change but the settings, above all the images. A newer operator must not
-    end hours of work that an older one has begun.
+    That one is the stage's Job whatever would be planned today: between two looks nothing of a stage can change but the
+    settings, above all the images, and a newer operator must not end hours of work that an older one has begun.
     """
-    return row.job if row.job in jobs and row.job is not None else planned
+    there = row.job is not None and ChildRef("Job", row.job) in observed.children
+    if there and ChildRef("ConfigMap", row.job or "") in observed.children:
+        return ()
+    planned = plan_stage(observed.key, run, stage, dict(inputs), observed.runtime, attempt)
+    return planned if not there or planned[-1].ref.name == row.job else ()
 
 
 def _give_up(row: StageStatus, job: JobState | None, observed: Observed, now: datetime) -> JobState | None:
@@ -80,7 +83,7 @@ def _stage_inputs(stage: Stage, model: Input, inputs: Mapping[str, Input]) -> di
 def _stay(
     rows: list[StageStatus],
     row: StageStatus,
-    children: tuple[Child, ...],
+    children: Sequence[Child],
     job: JobState | None,
     observed: Observed,
     now: datetime,

@@ -86,17 +86,27 @@ def write_conditions(
 
 def restamp(conditions: Sequence[Condition], generation: int) -> tuple[Condition, ...]:
     """The same conditions, said of a newer generation of the spec, which changes nothing of them."""
-    return tuple(condition.model_copy(update={"observed_generation": generation}) for condition in conditions)
+    return tuple(
+        condition
+        if condition.observed_generation == generation
+        else condition.model_copy(update={"observed_generation": generation})
+        for condition in conditions
+    )
 
 
 def _write(fact: Fact, before: Condition | None, generation: int, now: datetime) -> Condition:
-    same = before is not None and before.status == fact.status
-    moment = before.last_transition_time if same and before is not None else now.replace(microsecond=0)
+    message = fact.message[:_MESSAGE_LIMIT]
+    if before is not None and before.status == fact.status:
+        if (before.reason, before.message, before.observed_generation) == (fact.reason, message, generation):
+            return before
+        moment = before.last_transition_time
+    else:
+        moment = now.replace(microsecond=0)
     return Condition(
         type=fact.type,
         status=fact.status,
         reason=fact.reason,
-        message=fact.message[:_MESSAGE_LIMIT],
+        message=message,
         observed_generation=generation,
         last_transition_time=moment,
     )
