@@ -32,6 +32,7 @@ from plumbline_operator.observed import PlumblineObject
 from tests.cluster.client import CONFIG_MAPS, CRDS, JOBS, PODS, KubeClient, Object, eventually
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.crds import KINDS
+from tests.cluster.pki import Pair
 from tests.support import build
 from tests.support.checkout import ROOT
 
@@ -45,15 +46,16 @@ START: Final = 150.0
 """Seconds that a process gets to come up beside whatever else this machine does."""
 
 
-def connect(plane: ControlPlane) -> Login:
-    """The administrator's credentials, as the operator finds its own."""
+def connect(plane: ControlPlane, user: Pair | None = None) -> Login:
+    """The credentials of a user, by default of the administrator, as the operator finds its own."""
+    shown = user or plane.admin
 
     def find() -> kopf.ConnectionInfo:
         return kopf.ConnectionInfo(
             server=plane.url,
             ca_path=str(plane.authority.certificate),
-            certificate_path=str(plane.admin.certificate),
-            private_key_path=str(plane.admin.key),
+            certificate_path=str(shown.certificate),
+            private_key_path=str(shown.key),
         )
 
     return Login(time.monotonic, find)

@@ -3,13 +3,14 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import pytest
 
 from plumbline_api.names import FIELD_MANAGER, INPUTS_CONFIG_MAP, LABEL_MANAGED_BY, RETRY_ANNOTATION, Kind
 from plumbline_api.report import Result, Summary
 from plumbline_operator.kube.assembly import Operator
-from tests.cluster.client import CONFIG_MAPS, EVENTS, JOBS, PODS, KubeClient, Object, eventually
+from tests.cluster.client import CONFIG_MAPS, EVENTS, JOBS, PODS, ApiError, KubeClient, Object, eventually
 from tests.cluster.commands import run_kubectl
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.crds import KINDS
@@ -195,7 +196,8 @@ async def test_a_deleted_run_takes_its_children_with_it_and_none_is_made_anew(
         # Pods wait for a kubelet that is not there: end them as it would.
         for one in await kube.items(PODS, namespace):
             if "deletionTimestamp" in one["metadata"]:
-                await kube.call("DELETE", PODS.path(namespace, one["metadata"]["name"]), {"gracePeriodSeconds": 0})
+                with suppress(ApiError):
+                    await kube.call("DELETE", PODS.path(namespace, one["metadata"]["name"]), {"gracePeriodSeconds": 0})
         left = await children(kube, namespace)
         return not any(left.values()) and await kube.find(RUNS, "base", namespace) is None
 

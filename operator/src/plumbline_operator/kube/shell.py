@@ -30,18 +30,22 @@ Foreseen = (BadSettings, NotPermitted, LoginFailed, ApiError, OSError)
 class Shell:
     """One operator in the life of one process."""
 
-    def __init__(self, make: Callable[[], Operator], stop: Callable[[], None]) -> None:
+    def __init__(
+        self, make: Callable[[], Operator], stop: Callable[[], None], ended: Callable[[], None] = lambda: None
+    ) -> None:
         """Prepare; kopf starts it.
 
         Args:
             make: Makes the operator, within the loop. May raise BadSettings.
             stop: Ends kopf: called when a part of the operator has ended that must not.
+            ended: Called when the operator has been stopped, for whatever reason.
         """
         self.operator: Operator | None = None
         self.failure: Exception | None = None
         """Why the operator could not be started."""
         self._make = make
         self._stop = stop
+        self._ended = ended
         self._watching: asyncio.Task[None] | None = None
 
     def register(self, registry: kopf.OperatorRegistry | None = None) -> None:
@@ -62,6 +66,7 @@ class Shell:
                 self._watching.cancel()
             if self.operator is not None:
                 await self.operator.stop()
+            self._ended()
 
         @kopf.on.login(registry=registry)
         def login(**_: Any) -> kopf.ConnectionInfo | None:
@@ -101,7 +106,8 @@ def run(settings: KubeSettings, say: Callable[[str], None]) -> int:
 
 async def _run(settings: KubeSettings, say: Callable[[str], None]) -> int:
     stopped = asyncio.Event()
-    shell = Shell(lambda: Operator(settings), stopped.set)
+    # kopf waits for this flag in a task that a signal does not end; unless it is set, that takes five seconds.
+    shell = Shell(lambda: Operator(settings), stop=stopped.set, ended=stopped.set)
     registry = kopf.OperatorRegistry()
     shell.register(registry)
     try:
