@@ -73,24 +73,25 @@ class NamedConfigMaps:
         return known.raw
 
     async def run(self) -> None:
-        """Look again for ever, and wake whom a change concerns."""
-        while True:
-            await asyncio.sleep(self._period * self._random.uniform(0.8, 1.2))
-            for name in self._mentions.config_maps():
-                await self._compare(name)
-            for name in self._fetched.keys() - set(self._mentions.config_maps()):
-                del self._fetched[name]
-
-    async def _compare(self, name: ConfigMapName) -> None:
-        before = self._fetched.get(name)
+        """Look again for ever, and wake whom a change concerns; when cancelled, end what is being fetched."""
         try:
-            after = await self._fetch(name)
+            while True:
+                await asyncio.sleep(self._period * self._random.uniform(0.8, 1.2))
+                for name in self._mentions.config_maps():
+                    await self._look_again(name)
+                for name in self._fetched.keys() - set(self._mentions.config_maps()):
+                    del self._fetched[name]
+        finally:
+            left = list(self._fetching.values())
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+
+    async def _look_again(self, name: ConfigMapName) -> None:
+        try:
+            await self._fetch(name)
         except ApiError as error:
             _LOG.warning("ConfigMap out of reach", extra={"object": "/".join(name), "code": error.code})
-            return
-        if before is not None and before.version != after.version:
-            for key in self._mentions.namers(name):
-                self._wake(key)
 
     async def _fetch(self, name: ConfigMapName) -> _Fetched:
         """Fetch it; many that ask at once cause one call."""
@@ -112,6 +113,10 @@ class NamedConfigMaps:
             raw: Raw | None = await self._client.get(CONFIG_MAPS, *name)
         except NotFound:
             raw = None
-        found = _Fetched(raw, self._time())
+        before, found = self._fetched.get(name), _Fetched(raw, self._time())
         self._fetched[name] = found
+        if before is not None and before.version != found.version:
+            # Whoever asked for it knows; all others that name it have to hear.
+            for key in self._mentions.namers(name):
+                self._wake(key)
         return found
