@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-real test test-cluster lint bench generate verify lock clean
+.PHONY: help setup demo demo-real test test-cluster lint chart bench generate verify lock clean
 
 PYTHON ?=
 BIN := .venv/bin
@@ -47,6 +47,9 @@ lint: setup ## ruff, mypy --strict and the import contracts
 	@for folder in examples/*/; do ! compgen -G "$$folder*.py" >/dev/null || MYPYPATH=$$folder $(BIN)/mypy "$$folder"*.py || exit 1; done
 	@$(BIN)/lint-imports
 
+chart: setup ## lint the Helm chart, render it into build/chart, and run Checkov over that
+	@$(BIN)/python -m tests.chart build/chart
+
 bench: setup ## measure start-up and decision speed against their limits
 	@$(BIN)/python -m pytest -m bench -s tests
 
@@ -57,7 +60,7 @@ verify: generate ## fail if a generated file differs from what is committed
 	@[ -z '$(GENERATED)' ] || git diff --exit-code -- $(GENERATED) || { echo 'verify: commit what make generate wrote'; exit 1; }
 
 lock: setup ## resolve requirements/*.in anew into the locks (UPGRADE=--upgrade for the newest)
-	@for name in bootstrap runtime dev redteam-data cluster-tools cluster-go; do \
+	@for name in bootstrap runtime dev chart-checks redteam-data cluster-tools cluster-go; do \
 	  case $$name in redteam-data|cluster-*) flags=--no-deps ;; *) flags= ;; esac; \
 	  UV_CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	    --generate-hashes --no-emit-index-url $(UPGRADE) $$flags requirements/$$name.in -o requirements/$$name.txt || exit 1; \

@@ -64,11 +64,13 @@ class Helm:
         assert not check or done.returncode == 0, f"helm {arguments[0]} ended with {done.returncode}:\n{done.stderr}"
         return done
 
-    def template(self, wanted: Rendering, *, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def template(self, wanted: Rendering, *flags: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """The chart as text."""
         apis = [flag for api in wanted.apis for flag in ("--api-versions", api)]
         place = (wanted.release, str(CHART), "--namespace", wanted.namespace, "--kube-version", wanted.kubernetes)
-        return self.run("template", *place, *apis, "-f", "-", text=yaml.safe_dump(dict(wanted.values)), check=check)
+        return self.run(
+            "template", *place, *apis, *flags, "-f", "-", text=yaml.safe_dump(dict(wanted.values)), check=check
+        )
 
     def render(self, wanted: Rendering) -> list[Object]:
         """The chart as objects, rendered once for all tests: they are not to be changed."""
