@@ -180,6 +180,15 @@ async def test_a_second_release_leaves_the_crds_to_the_first(
     await kube.delete(NAMESPACES, f"{namespace}-b")
 
 
+async def test_helm_4_goes_on_with_a_release_of_helm_3(plane: ControlPlane, kube: KubeClient, namespace: str) -> None:
+    await Release(plane, 3, namespace).install(DIGESTS)
+    made = await versions(kube, namespace)
+    newer = Release(plane, 4, namespace)
+    await newer.upgrade(DIGESTS)
+    assert await versions(kube, namespace) == made
+    await newer.uninstall()
+
+
 async def test_changed_settings_restart_the_operator(plane: ControlPlane, kube: KubeClient, namespace: str) -> None:
     release = Release(plane, 4, namespace)
     await release.install(DIGESTS)

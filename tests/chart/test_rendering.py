@@ -207,6 +207,17 @@ def test_an_object_store_needs_no_claim(helm4: Helm) -> None:
     assert "PersistentVolumeClaim" not in {thing["kind"] for thing in things}
 
 
+def test_the_operators_pod_is_probed_spread_and_given_time_to_end(helm4: Helm) -> None:
+    pod = find(rendered(helm4, "default"), "Deployment")["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    probes = {kind: container[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "liveness", "readiness")}
+    assert probes == {"startup": "/healthz", "liveness": "/healthz", "readiness": "/readyz"}
+    assert {one["topologyKey"].rpartition("/")[2] for one in pod["topologySpreadConstraints"]} == {"hostname", "zone"}
+    # The operator ends within four seconds; the kubelet waits longer than that, and not for ever.
+    assert pod["terminationGracePeriodSeconds"] == 30
+    assert pod["enableServiceLinks"] is False, "or the Service would set PLUMBLINE_PORT"
+
+
 # Rights
 
 
