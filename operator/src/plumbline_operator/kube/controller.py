@@ -10,16 +10,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from random import Random
-from typing import Final
+from typing import Final, Protocol
 
 from plumbline_api.alignment import AlignmentRunStatus
 from plumbline_api.gate import EvalGateStatus
 from plumbline_api.reasons import Reason
+from plumbline_operator.cluster import Cluster
 from plumbline_operator.decide import decide
 from plumbline_operator.decision import Decision, Event, EventType
 from plumbline_operator.execute import execute
 from plumbline_operator.kube.cache import Cache
-from plumbline_operator.kube.cluster import KubeCluster, ObjectGone
+from plumbline_operator.kube.cluster import ObjectGone
 from plumbline_operator.kube.documents import StatusUnreadable, parse_status
 from plumbline_operator.kube.errors import ApiError, Conflict, Forbidden
 from plumbline_operator.kube.hindrances import explain_failure, hindered
@@ -29,7 +30,7 @@ from plumbline_operator.kube.queue import WorkQueue
 from plumbline_operator.kube.resources import OURS
 from plumbline_operator.observed import Key, Observed, PlumblineStatus, Problem
 
-__all__ = ["Controller"]
+__all__ = ["Controller", "Port"]
 
 _LOG: Final = logging.getLogger(__name__)
 _PROGRESS_PERIOD: Final = 15.0
@@ -38,12 +39,19 @@ _HINDERED_PERIOD: Final = 5.0
 """Seconds at least before trying again what only a person can put right."""
 
 
+class Port(Cluster, Protocol):
+    """The Cluster port, told when a turn of work is over."""
+
+    def forget(self, key: Key) -> None:
+        """Let go of what was seen for the turn."""
+
+
 class Controller:
     """Works on the keys of a queue."""
 
     def __init__(
         self,
-        cluster: KubeCluster,
+        cluster: Port,
         cache: Cache,
         queue: WorkQueue[Key],
         metrics: Metrics,

@@ -4,21 +4,33 @@ Most failures of a call pass by themselves and are retried without a word. Some 
 used up, a name is taken. These become the object's condition, so that nobody has to read the operator's log.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
+from plumbline_api.alignment import AlignmentRunStatus
+from plumbline_api.gate import EvalGateStatus
+from plumbline_api.guarded import GuardedInferenceStatus
+from plumbline_api.meta import ConditionStatus
 from plumbline_api.reasons import ConditionType, Phase, Reason
+from plumbline_api.redteam import RedTeamSuiteStatus
 from plumbline_operator.kube.cluster import ChildInTheWay
 from plumbline_operator.kube.documents import SpecRefused
 from plumbline_operator.kube.errors import Forbidden, Invalid
 from plumbline_operator.observed import PlumblineStatus, Problem
-from plumbline_operator.status.conditions import Fact, Stopped, write_conditions
+from plumbline_operator.status.conditions import Fact, Stopped, find_condition, write_conditions
 
 __all__ = ["explain_failure", "hindered"]
 
 _MANY: Final = 3
 """Failures in a row after which a defect of the operator is worth a condition."""
-_COMMON: Final = frozenset({ConditionType.READY, ConditionType.RECONCILING, ConditionType.STALLED})
+_FACTS: Final[Mapping[type[PlumblineStatus], tuple[ConditionType, ...]]] = {
+    AlignmentRunStatus: (ConditionType.VALIDATED, ConditionType.SUCCEEDED, ConditionType.SUSPENDED),
+    RedTeamSuiteStatus: (ConditionType.VALIDATED, ConditionType.EXECUTED),
+    EvalGateStatus: (ConditionType.COMPLETED, ConditionType.PASSED),
+    GuardedInferenceStatus: (ConditionType.GATE_SATISFIED, ConditionType.MODEL_READY, ConditionType.GUARD_READY),
+}
+"""The conditions that every status of a kind has, beside the common ones."""
 
 
 def explain_failure(error: Exception, failures: int) -> Problem | None:
@@ -65,13 +77,19 @@ def hindered(before: PlumblineStatus, problem: Problem, generation: int, now: da
     """The status that says so; None where the object has ended, and its end stands."""
     if getattr(before, "completion_time", None) is not None:
         return None
-    facts = [
-        Fact(found.type, found.status, found.reason, found.message)
-        for found in before.conditions
-        if found.type not in _COMMON
-    ]
+    facts = [_fact(kind, before, problem) for kind in _FACTS[type(before)]]
     outcome = Stopped(problem.reason, problem.message)
     conditions = write_conditions(outcome, facts, previous=before.conditions, generation=generation, now=now)
     return before.model_copy(
         update={"observed_generation": generation, "conditions": conditions, "phase": Phase.STALLED}
     )
+
+
+def _fact(kind: ConditionType, before: PlumblineStatus, problem: Problem) -> Fact:
+    """What was known stays; what never was is unknown. Nothing that is hindered is merely paused."""
+    if kind == ConditionType.SUSPENDED:
+        return Fact(kind, ConditionStatus.FALSE, problem.reason, problem.message)
+    known = find_condition(before.conditions, kind)
+    if known is None:
+        return Fact(kind, ConditionStatus.UNKNOWN, problem.reason, problem.message)
+    return Fact(kind, known.status, known.reason, known.message)
