@@ -78,6 +78,17 @@ def test_a_pause_ends_the_job_and_keeps_finished_stages_and_resuming_goes_on_the
     told(story)
 
 
+def test_a_job_that_is_on_its_way_out_is_not_deleted_again() -> None:
+    async def story() -> None:
+        world = World().add(build.run())
+        await world.settle()
+        world.unlink(world.open_jobs()[0])
+        world.add(build.run(suspend=True))
+        assert (await step(world)).delete == ()
+
+    told(story)
+
+
 def test_a_result_that_came_before_the_pause_is_recorded() -> None:
     async def story() -> None:
         world = World().add(build.run())
