@@ -1,5 +1,6 @@
 """What is written in the chart agrees: with the code, with its schema, with its page. Needs no Helm."""
 
+import inspect
 import json
 import re
 from collections.abc import Iterator
@@ -13,8 +14,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from plumbline_api import names
 from plumbline_api.names import PLURALS, Image, Kind
+from plumbline_api.reasons import Phase
 from plumbline_operator.kube.chart import fill_page, values_table, written_files
-from plumbline_operator.kube.metrics import Metrics
+from plumbline_operator.kube.controller import Controller
+from plumbline_operator.kube.metrics import Metrics, Readings
 from tests.chart.helm import CHART
 from tests.support.checkout import ROOT
 
@@ -93,9 +96,20 @@ def test_alerts_ask_for_metrics_that_there_are() -> None:
     assert asked - exported == set()
 
 
-def _metrics_text() -> str:
-    from plumbline_operator.kube.metrics import Readings
+def test_alerts_know_the_operators_words() -> None:
+    rules = template("monitoring", "prometheusrule.yaml")
 
+    def words(label: str) -> set[str]:
+        return {word for found in re.findall(rf'{label}=~?"([^"]+)"', rules) for word in found.split("|")}
+
+    assert words("phase") <= set(Phase)
+    assert words("kind") <= set(Kind)
+    controller = inspect.getsource(Controller)
+    assert {word for word in words("result") if f'"{word}"' not in controller} == set()
+    assert len(words("phase")) + len(words("kind")) + len(words("result")) >= 10
+
+
+def _metrics_text() -> str:
     metrics = Metrics()
     metrics.observe(Readings)
     return metrics.text().decode()

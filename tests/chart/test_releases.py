@@ -1,8 +1,10 @@
 """The life of a release on a real API server, by Helm 3 and Helm 4: installed, upgraded, rolled back, uninstalled."""
 
 import asyncio
+import os
 import re
 import shutil
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
@@ -195,6 +197,24 @@ async def test_changed_settings_restart_the_operator(plane: ControlPlane, kube: 
     await release.upgrade({**DIGESTS, "workloads": {"startDeadlineSeconds": 60}})
     deployment = await kube.get(DEPLOYMENTS, "plumbline", namespace)
     assert deployment["metadata"]["generation"] == 2
+    await release.uninstall()
+
+
+async def test_the_command_that_tells_argocd_can_be_pasted(
+    plane: ControlPlane, kube: KubeClient, namespace: str
+) -> None:
+    await kube.create(NAMESPACES, {"metadata": {"name": "argocd"}})
+    settings = {"metadata": {"name": "argocd-cm"}, "data": {"timeout.reconciliation": "60s"}}
+    await kube.create(CONFIG_MAPS, settings, "argocd")
+    release = Release(plane, 4, namespace)
+    notes = (await release.install({**DIGESTS, "argocd": {"enabled": True}})).stdout
+    (pasted,) = re.findall(r"^ +kubectl .* get configmap .*\\\n.*$", notes, re.MULTILINE)
+    place = {"PATH": f"{plane.programs.components}:{os.defpath}", "KUBECONFIG": str(plane.kubeconfig)}
+    command = ["bash", "-euo", "pipefail", "-c", pasted]
+    await asyncio.to_thread(subprocess.run, command, env=place, check=True, timeout=60)
+    brought = (await kube.get(CONFIG_MAPS, "plumbline-argocd", namespace))["data"]
+    merged = (await kube.get(CONFIG_MAPS, "argocd-cm", "argocd"))["data"]
+    assert merged == {**settings["data"], **brought}
     await release.uninstall()
 
 
