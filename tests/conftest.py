@@ -12,6 +12,7 @@ HERE = ("127.0.0.1", "::1", "localhost", "", None, b"127.0.0.1", b"localhost")
 # Before anything imports torch: tests share their cores, and a waiting thread must not spin.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
+os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")
 os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", DO_NOT_TRACK="1")
 
 # A run repeats exactly, and a slow moment of the machine is no failure; look for new counterexamples

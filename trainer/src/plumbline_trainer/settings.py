@@ -35,13 +35,15 @@ def library_environment(threads: int, work: Path) -> dict[str, str]:
     """What must be in the environment before torch and its companions are imported.
 
     A waiting OpenMP thread must not spin: on shared cores that makes a step ten times slower. The hub is never asked,
-    nothing is reported to anybody, and what libraries write lands in the work folder.
+    nothing is reported to anybody, and what libraries write lands in the work folder. Matrix tiles (AMX) stay unused:
+    some virtual machines announce them and kill the program (SIGILL) at its first bf16 product.
     """
     return {
         "OMP_NUM_THREADS": str(threads),
         "MKL_NUM_THREADS": str(threads),
         "OMP_WAIT_POLICY": "PASSIVE",
         "GOMP_SPINCOUNT": "0",
+        "ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16",
         "TOKENIZERS_PARALLELISM": "true",
         "RAYON_NUM_THREADS": str(threads),
         "CUDA_VISIBLE_DEVICES": "",
