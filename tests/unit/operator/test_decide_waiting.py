@@ -108,6 +108,22 @@ def test_a_job_of_a_failed_stage_that_a_crash_left_running_goes_with_the_next_lo
     told(story)
 
 
+@pytest.mark.parametrize("ahead", [-100 * DEADLINE, 100 * DEADLINE], ids=["behind", "ahead"])
+def test_a_clock_that_is_wrong_fails_no_start_before_its_time(ahead: int) -> None:
+    async def story() -> None:
+        world = hasty(build.run())
+        await world.settle()
+        (job,) = world.open_jobs()
+        owner, state = world.jobs[job]
+        elsewhere = build.later(world.seconds - ahead)
+        world.jobs[job] = (owner, replace(state, problem=NO_IMAGE, waiting_since=elsewhere))
+        world.seconds += DEADLINE // 2
+        await step(world)
+        assert world.run_status("base").phase == Phase.PENDING
+
+    told(story)
+
+
 def test_what_cannot_come_is_not_waited_for() -> None:
     async def story() -> None:
         world = World().add(build.run())

@@ -117,6 +117,11 @@ def test_pods_that_are_never_made_are_told_after_a_minute_with_the_place_to_look
     assert "kubectl describe job base-s0" in words_of(state)
 
 
+def test_pods_that_are_counted_and_not_seen_yet_are_not_missed() -> None:
+    state = look(job(active=1), after=9000)
+    assert (state.phase, state.problem, state.waiting_since) == (JobPhase.PENDING, None, None)
+
+
 def test_a_queued_job_waits_for_its_queue_without_a_deadline() -> None:
     state = look(job(condition("Suspended"), suspend=True, queue="gpus"), after=9000)
     assert (state.phase, reason_of(state), state.waiting_since) == (JobPhase.PENDING, Reason.QUEUE_PENDING, None)

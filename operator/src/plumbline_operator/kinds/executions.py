@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from plumbline_api.gate import EvalGate, Evidence
+from plumbline_api.gate import EvalGate, EvalGateStatus, Evidence
 from plumbline_api.names import Image
 from plumbline_api.progress import Progress
-from plumbline_api.reasons import Reason
+from plumbline_api.reasons import ConditionType, Reason
 from plumbline_api.redteam import RedTeamSuite
 from plumbline_api.report import Result, Summary
 from plumbline_api.runfile import Input
@@ -16,7 +16,7 @@ from plumbline_operator.decision import Child
 from plumbline_operator.kinds.waiting import give_up
 from plumbline_operator.observed import JobPhase, JobState, Observed
 from plumbline_operator.plan.evaluation import plan_evaluation
-from plumbline_operator.status.conditions import Working
+from plumbline_operator.status.conditions import Working, find_condition
 
 __all__ = ["Execution", "plan_executions", "running", "tell_progress"]
 
@@ -72,15 +72,17 @@ def plan_executions(
     observed: Observed,
     suites: Iterable[RedTeamSuite],
     models: Mapping[str, Input],
-    attempt: int,
+    status: EvalGateStatus,
     now: datetime,
 ) -> tuple[Execution, ...]:
     """Every suite against every model (by role)."""
-    jobs = {job.name: give_up(job, observed.runtime.start_deadline, now) for job in observed.jobs}
+    reconciling = find_condition(status.conditions, ConditionType.RECONCILING)
+    asked = None if reconciling is None else reconciling.last_transition_time
+    jobs = {job.name: give_up(job, observed.runtime.start_deadline, now, asked) for job in observed.jobs}
     made = []
     for suite in suites:
         for role, model in models.items():
-            children = plan_evaluation(observed.key, suite, model, gate.spec.compute, observed.runtime, attempt)
+            children = plan_evaluation(observed.key, suite, model, gate.spec.compute, observed.runtime, status.attempt)
             made.append(Execution(suite, role, model, children, jobs.get(children[-1].ref.name)))
     return tuple(made)
 

@@ -58,7 +58,7 @@ def decide_gate(gate: EvalGate, observed: Observed, before: EvalGateStatus, now:
         outcome = _outcome(status.verdict, _said(before), status)
         return _conclude(status, observed, before, now, outcome=outcome, stale=outdated(observed, ()))
     status = _bind(_void(status), question)
-    executions = plan_executions(gate, observed, question.suites, question.models, status.attempt, now)
+    executions = plan_executions(gate, observed, question.suites, question.models, status, now)
     finding = _find(gate, observed, executions)
     if finding is None:
         return _evaluate(status, observed, before, executions, now)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from plumbline_api.alignment import AlignmentRun, AlignmentRunStatus, Stage, StageState, StageStatus
-from plumbline_api.reasons import Reason
+from plumbline_api.reasons import ConditionType, Reason
 from plumbline_api.runfile import Input
 from plumbline_operator.decision import Child
 from plumbline_operator.kinds.references import outdated
@@ -17,6 +17,7 @@ from plumbline_operator.observed import ChildRef, JobPhase, JobState, Observed
 from plumbline_operator.plan.inputs import MODEL, dataset_input, held_out_input
 from plumbline_operator.plan.network import plan_job_policy
 from plumbline_operator.plan.stages import plan_stage
+from plumbline_operator.status.conditions import find_condition
 
 __all__ = ["Walk", "halt", "walk_stages"]
 
@@ -43,7 +44,8 @@ def walk_stages(
         if row.state != StageState.SUCCEEDED:
             children = _children(run, observed, stage, row, _stage_inputs(stage, model, inputs), status.attempt)
             name = children[-1].ref.name if children else row.job or ""
-            row = rows[index] = _look(row, name, _give_up(row, jobs.get(name), observed, now), now)
+            job = _give_up(row, jobs.get(name), observed, now, _asked(status, rows[:index]))
+            row = rows[index] = _look(row, name, job, now)
         if row.state != StageState.SUCCEEDED:
             return _stay(rows, row, children, jobs.get(name), observed, now)
         if row.output is None:
@@ -67,11 +69,21 @@ def _children(
     return planned if not there or planned[-1].ref.name == row.job else ()
 
 
-def _give_up(row: StageStatus, job: JobState | None, observed: Observed, now: datetime) -> JobState | None:
+def _give_up(
+    row: StageStatus, job: JobState | None, observed: Observed, now: datetime, asked: datetime | None
+) -> JobState | None:
     """The Job, as failed where it waits in vain; one that has run before may wait for room as long as it takes."""
     if job is None:
         return None
-    return give_up(job, None if row.state == StageState.RUNNING else observed.runtime.start_deadline, now)
+    return give_up(job, None if row.state == StageState.RUNNING else observed.runtime.start_deadline, now, asked)
+
+
+def _asked(status: AlignmentRunStatus, before: Sequence[StageStatus]) -> datetime | None:
+    """When the Job of a stage can have been asked for, by our own clock: after all that is known to lie before it."""
+    reconciling = find_condition(status.conditions, ConditionType.RECONCILING)
+    known = [status.start_time, *(row.completion_time for row in before)]
+    known.append(None if reconciling is None else reconciling.last_transition_time)
+    return max((moment for moment in known if moment is not None), default=None)
 
 
 def _stage_inputs(stage: Stage, model: Input, inputs: Mapping[str, Input]) -> dict[str, Input]:

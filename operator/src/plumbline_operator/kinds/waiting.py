@@ -1,6 +1,7 @@
 """How long a start may take: when what does not begin is given up, and when to look again. Pure.
 
-Called by the deciders. A start is late by the clock of whoever observes; nothing here is kept.
+Called by the deciders. Two clocks are at work: that of the API server, in what is observed, and that of whoever
+decides. A start counts as late only where both say so, or a clock that is ahead would fail every start.
 """
 
 from collections.abc import Iterable
@@ -17,19 +18,20 @@ _LOOK_AGAIN: Final = 60.0
 """Some causes of a late start are known only after a while, without an event that tells of them."""
 
 
-def give_up(job: JobState, deadline: int | None, now: datetime) -> JobState:
+def give_up(job: JobState, deadline: int | None, now: datetime, asked: datetime | None) -> JobState:
     """The Job as one that has failed, where it waits in vain; otherwise as it is.
 
     Args:
         job: The Job.
         deadline: Seconds that its first pod may need to begin; None waits for ever.
         now: The moment of deciding.
+        asked: When it was asked for at the earliest, by the clock of `now`.
     """
     if job.phase not in (JobPhase.PENDING, JobPhase.RUNNING) or job.deleting:
         return job
     if job.hopeless and job.problem is not None:
         return replace(job, phase=JobPhase.FAILED)
-    if not _is_late(job.waiting_since, deadline, now):
+    if not _is_late(job.waiting_since, deadline, now) or (asked and not _is_late(asked, deadline, now)):
         return job
     unknown = Problem(Reason.NOT_STARTED, f"no pod of Job {job.name} began its work; `kubectl describe pods` shows why")
     problem = job.problem or unknown

@@ -88,6 +88,8 @@ def _explain_suspension(job: Raw) -> Problem:
 def _unfinished(state: JobState, job: Raw, own: Sequence[Raw], now: datetime) -> JobState:
     begun = [pod for pod in own if _has_begun(pod)]
     since = moment(part(job, "status").get("startTime")) or moment(part(job, "metadata").get("creationTimestamp"))
+    if not own and part(job, "status").get("active"):
+        return state  # Its pods are there, and have not been seen yet.
     if not own:
         return replace(state, waiting_since=since, problem=_explain_no_pods(job, since, now))
     disruption = explain_disruption(begun[-1]) if begun else None
