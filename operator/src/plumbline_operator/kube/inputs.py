@@ -17,7 +17,7 @@ from plumbline_operator.observed import InputState, PlumblineObject, PlumblineSt
 from plumbline_operator.plan.inputs import NeededInput, needed_inputs
 from plumbline_operator.references import resolved_inputs
 
-__all__ = ["needs_table", "read_table", "resolve_inputs"]
+__all__ = ["Table", "needs_table", "read_table", "resolve_inputs"]
 
 Table = Mapping[str, str]
 """Digests by path, as the manifests write it."""

@@ -4,7 +4,7 @@ Called by the Cluster port. Reads; only ConfigMaps that people write are fetched
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -19,7 +19,7 @@ from plumbline_operator.cluster import Sight
 from plumbline_operator.kube.cache import Cache
 from plumbline_operator.kube.configmaps import NamedConfigMaps
 from plumbline_operator.kube.documents import SpecRefused, parse_config_map, parse_object, parse_status
-from plumbline_operator.kube.inputs import needs_table, read_table, resolve_inputs
+from plumbline_operator.kube.inputs import Table, needs_table, read_table, resolve_inputs
 from plumbline_operator.kube.mentions import ConfigMapName, Mentions
 from plumbline_operator.kube.relations import ExecutedBy, OwnedBy, PodsOf
 from plumbline_operator.kube.resources import DEPLOYMENTS, JOBS, OURS, SERVICES, Resource
@@ -34,6 +34,7 @@ from plumbline_operator.observed import (
     Observed,
     PlumblineObject,
     PlumblineStatus,
+    Problem,
     RunState,
     Runtime,
 )
@@ -55,6 +56,8 @@ class View:
     progress: Callable[[str, str], Progress | None]
     """The newest progress report of a Job, by namespace and name."""
     now: Callable[[], datetime]
+    _tables: dict[ConfigMapName, tuple[str, Table | Problem]] = field(default_factory=dict)
+    """What was read last, by the version it was read from."""
 
     async def look(self, key: Key, raw: Raw) -> Sight:
         """The object, and its surroundings now.
@@ -98,10 +101,18 @@ class View:
     async def _inputs(
         self, thing: PlumblineObject, status: PlumblineStatus, table: Iterable[ConfigMapName]
     ) -> Mapping[str, InputState]:
-        known: Any = {}
+        known: Table | Problem = {}
         for name in table:
-            known = read_table(await self.config_maps.get(name), name.namespace)
+            known = self._table(name, await self.config_maps.get(name))
         return resolve_inputs(thing, status, known, self.runtime.store)
+
+    def _table(self, name: ConfigMapName, raw: Raw | None) -> Table | Problem:
+        """The table of a namespace; reading YAML takes as long as all the rest of a turn."""
+        version = "" if raw is None else str(raw["metadata"]["resourceVersion"])
+        read = self._tables.get(name)
+        if read is None or read[0] != version:
+            read = self._tables[name] = version, read_table(raw, name.namespace)
+        return read[1]
 
     async def _config_map(self, name: ConfigMapName) -> ConfigMap | None:
         raw = await self.config_maps.get(name)
