@@ -144,10 +144,13 @@ async def test_a_volume_claim_that_is_not_there_is_told_by_its_name(kube: KubeCl
     assert '"artifacts" not found' in state.problem.message
 
 
+@pytest.mark.usefixtures("node")
 async def test_a_pod_that_waits_for_its_image_keeps_its_job_pending(kube: KubeClient, strict: str) -> None:
-    name = await make_job(kube, strict)
+    name = await make_job(kube, strict, compute={"cpu": "1"})
+    pod = (await pod_of(kube, strict))["metadata"]["name"]
+    bound = await kube.until(PODS, pod, strict, lambda found: found["spec"].get("nodeName"))
     said = {"reason": "ErrImagePull", "message": 'failed to resolve reference "r/i": r/i: not found'}
-    await tell(kube, await pod_of(kube, strict), "Pending", container(waiting=said), conditions=[])
+    await tell(kube, bound, "Pending", container(waiting=said))
     state = await state_with(kube, strict, name, reason=Reason.IMAGE_PULL_FAILED)
     assert state.phase == JobPhase.PENDING
 
