@@ -70,6 +70,10 @@ class Located(Generic[O_co]):
             path = path[: max(path.rfind("."), path.rfind("["), 0)]
         return lines.get(path, self.line)
 
+    def states(self, path: str) -> bool:
+        """Whether the manifest itself has this field, which may as well be a default."""
+        return any(format_path(known) == path for known in self._source.lines)
+
     def problem(self, path: str, message: str, suggestion: str | None = None) -> Problem:
         """A problem with a field of this object."""
         return Problem(self.filename, self.line_of(path), path, message, suggestion)

@@ -42,7 +42,7 @@ class NamedRef(Document):
 
 
 class FileSource(Document):
-    """A file or folder on this machine (local mode only)."""
+    """A file or folder: in local mode as it is now, in a cluster as `plumbline push` published it."""
 
     path: FilePath
     """Where it lies; a relative path starts at the folder of the manifest that names it."""

@@ -9,6 +9,7 @@ from typer.exceptions import Abort, Exit, TyperException
 
 from plumbline_api.names import ExitCode
 from plumbline_operator.cli.app import build_app
+from plumbline_operator.cli.errors import CommandError
 from plumbline_operator.cli.manifests import ManifestProblems
 from plumbline_operator.local.errors import LocalError
 from plumbline_store import StoreError
@@ -36,7 +37,7 @@ def run_command(arguments: Sequence[str]) -> int:
         count = len(error.problems)
         complain(f"plumbline: {count} {'problem' if count == 1 else 'problems'}; nothing was done")
         return ExitCode.BAD_SPEC
-    except (LocalError, StoreError) as error:
+    except (CommandError, LocalError, StoreError) as error:
         complain(f"plumbline: {error}")
         return error.exit_code
     except Exit as ending:

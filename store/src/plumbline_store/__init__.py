@@ -15,8 +15,9 @@ from plumbline_store.errors import (
 )
 from plumbline_store.filestore import FileStore, open_store
 from plumbline_store.lineage import Lineage, Presence
+from plumbline_store.source import Told
 
 __all__ = [
     "ArtifactMissing", "DigestMismatch", "FileStore", "Lineage", "NewerLayout", "NoSpace", "NotPermitted", "Presence",
-    "SourceUnusable", "StoreError", "UnsupportedStore", "open_store",
+    "SourceUnusable", "StoreError", "Told", "UnsupportedStore", "open_store",
 ]  # fmt: skip

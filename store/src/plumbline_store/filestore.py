@@ -6,7 +6,6 @@ never links, so it cannot alter the store.
 """
 
 import logging
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,7 +24,7 @@ from plumbline_store.errors import AGAIN, ArtifactMissing, DigestMismatch, Sourc
 from plumbline_store.layout import Layout, folder_of
 from plumbline_store.lineage import Lineage, trace
 from plumbline_store.records import ImportRecord, ResultRecord, read_record
-from plumbline_store.source import SourceFile, check_path, list_source, visible
+from plumbline_store.source import Meter, SourceFile, Told, check_path, list_source, visible
 from plumbline_store.staging import Staging
 
 __all__ = ["FileStore", "open_store"]
@@ -89,7 +88,7 @@ class FileStore:
                 staging.add(path, BytesIO(content))
             return self._ref(staging.complete(media_type, parents, licence))
 
-    def import_path(self, path: Path, media_type: MediaType) -> ArtifactRef:
+    def import_path(self, path: Path, media_type: MediaType, *, told: Told | None = None) -> ArtifactRef:
         """Publish a user's file or folder (hidden files left out); one that has not changed is not hashed again."""
         at = path.absolute()
         files = list_source(at, media_type, visible)
@@ -98,7 +97,7 @@ class FileStore:
         known = self._recall_import(place, seen)
         if known is not None and self.has(known):
             return self._ref(self.manifest(known))
-        ref = self._publish_listed(files, media_type, (), None)
+        ref = self._publish_listed(files, media_type, (), None, told)
         again = {file.path: file.fingerprint for file in list_source(at, media_type, visible)}
         if again == seen:
             record = ImportRecord(path=str(at), fingerprints=seen, digest=ref.digest)
@@ -108,6 +107,25 @@ class FileStore:
         return ref
 
     # Reading
+
+    def identify(self, path: Path, media_type: MediaType, *, told: Told | None = None) -> ArtifactRef:
+        """What `import_path` would publish, here already or not (see `has`); nothing is written."""
+        at = path.absolute()
+        files = list_source(at, media_type, visible)
+        place = self._layout.imported(digest_of([str(at), media_type.value]))
+        known = self._recall_import(place, {file.path: file.fingerprint for file in files})
+        if known is not None and self.has(known):
+            return self._ref(self.manifest(known))
+        meter, hashed = Meter(files, told), []
+        for file in files:
+            with meter.open(file) as source, in_plain_words(file.at):
+                sha256, size = hash_stream(source)
+            hashed.append(File(path=file.path, sha256=sha256, size=size))
+        return self._ref(Manifest(media_type=media_type, files=tuple(hashed)))
+
+    def exists(self) -> bool:
+        """Whether anything was ever written here; raises StoreError where that cannot be seen."""
+        return self._layout.check()
 
     def manifest(self, digest: str) -> Manifest:
         """The manifest of an artifact, verified."""
@@ -211,14 +229,18 @@ class FileStore:
             yield scratch
 
     def _publish_listed(
-        self, files: Sequence[SourceFile], media_type: MediaType, parents: Sequence[Parent], licence: str | None
+        self,
+        files: Sequence[SourceFile],
+        media_type: MediaType,
+        parents: Sequence[Parent],
+        licence: str | None,
+        told: Told | None = None,
     ) -> ArtifactRef:
+        meter = Meter(files, told)
         with self._writing() as scratch:
             staging = Staging(self._layout, scratch)
             for file in files:
-                with in_plain_words(file.at):
-                    handle = os.open(file.at, os.O_RDONLY | os.O_NOFOLLOW)
-                with os.fdopen(handle, "rb") as source:
+                with meter.open(file) as source:
                     staging.add(file.path, source)
             return self._ref(staging.complete(media_type, parents, licence))
 

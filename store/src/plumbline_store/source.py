@@ -2,8 +2,10 @@
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedReader, FileIO
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -11,7 +13,10 @@ from pydantic import ValidationError
 from plumbline_api.artifact import File, MediaType
 from plumbline_store.errors import SourceUnusable, in_plain_words
 
-__all__ = ["SourceFile", "check_path", "list_source", "visible"]
+__all__ = ["Meter", "SourceFile", "Told", "check_path", "list_source", "visible"]
+
+Told = Callable[[int, int], None]
+"""Hears how many bytes have been read, and how many there are in all."""
 
 MOST_FILES = 10_000
 CAN_RUN_CODE = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
@@ -26,6 +31,46 @@ class SourceFile:
     at: Path
     fingerprint: tuple[int, ...]
     """Device, inode, size, and the times of the last change of content and of status, in nanoseconds."""
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.fingerprint[2]
+
+
+class Meter:
+    """Opens the files of a source, and tells how much of all of them has been read."""
+
+    def __init__(self, files: Sequence[SourceFile], told: Told | None) -> None:
+        self._told = told
+        self._total = sum(file.size for file in files)
+        self._done = 0
+
+    @contextmanager
+    def open(self, file: SourceFile) -> Iterator[BufferedReader]:
+        """The content of one of the files, unless a link has taken its place."""
+        with in_plain_words(file.at):
+            handle = os.open(file.at, os.O_RDONLY | os.O_NOFOLLOW)
+        with _Metered(FileIO(handle), self._count) as source:
+            yield source
+
+    def _count(self, amount: int) -> None:
+        self._done += amount
+        if self._told is not None:
+            self._told(self._done, self._total)
+
+
+class _Metered(BufferedReader):
+    """A stream that tells what is read of it."""
+
+    def __init__(self, raw: FileIO, count: Callable[[int], None]) -> None:
+        super().__init__(raw)
+        self._count = count
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        self._count(len(data))
+        return data
 
 
 def visible(path: str) -> bool:

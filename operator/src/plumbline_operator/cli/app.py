@@ -41,7 +41,7 @@ def build_app() -> typer.Typer:
     app = typer.Typer(
         help=_HELP, no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False, rich_markup_mode=None
     )
-    for command in (run, serve, validate, get, describe, logs, events, delete, retry, lineage, operator, version):
+    for command in (run, serve, validate, get, describe, logs, events, delete, retry, lineage, push, operator, version):
         app.command()(command)
     return app
 
@@ -167,6 +167,35 @@ def lineage(
     return reading.lineage(state, subject, namespace, name, _console())
 
 
+def push(
+    filename: Files,
+    store: Annotated[
+        str, typer.Option(envvar="PLUMBLINE_STORE", help="URI of the store that the pods use, as reached from here.")
+    ] = "",
+    namespace: Annotated[
+        str, typer.Option("-n", "--namespace", help="Of objects that name none [default: that of KUBECONFIG].")
+    ] = "",
+    *,
+    apply: Annotated[bool, typer.Option("--apply", help="Write the ConfigMap to the API server.")] = False,
+    into: Annotated[
+        Path | None, typer.Option(help="Write it to this file instead, without any API server: for a git repository.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done; change nothing.")] = False,
+) -> int:
+    """Bring the files that manifests name into a cluster's store. Safe to repeat: what is there is not sent again.
+
+    A cluster finds such files by ConfigMap plumbline-inputs of the objects' namespace. Without --apply or --into it is
+    printed, with the entries that are there already, for `kubectl apply -f -`.
+    """
+    from plumbline_operator.cli.pushing import PushPlan
+    from plumbline_operator.cli.pushing import push as do_push
+
+    if apply and into is not None:
+        raise typer.BadParameter("give --apply or --into, not both")
+    plan = PushPlan(filename, store, namespace, into, dry_run=dry_run, apply=apply)
+    return do_push(plan, _console(), _console(stderr=not apply and into is None))
+
+
 def operator(
     pods: Annotated[
         str | None,
@@ -219,7 +248,7 @@ def version() -> int:
     return reading.version(_console())
 
 
-def _console() -> Console:
+def _console(*, stderr: bool = False) -> Console:
     """A console; where nobody's terminal says how wide it is, wide enough for the tables."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=160)
+    console = Console(highlight=False, stderr=stderr)
+    return console if console.is_terminal else Console(highlight=False, stderr=stderr, width=160)

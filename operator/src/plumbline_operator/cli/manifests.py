@@ -6,7 +6,7 @@ from pathlib import Path
 from plumbline_api.manifests import Located, Object, Parsed, Problem, parse_manifests
 from plumbline_api.references import ObjectName, check_references
 
-__all__ = ["ManifestProblems", "load_manifests"]
+__all__ = ["ManifestProblems", "load_manifests", "read_manifests"]
 
 _SUFFIXES = (".yaml", ".yml", ".json")
 
@@ -27,14 +27,25 @@ def load_manifests(
     Raises:
         ManifestProblems: with every problem of every file.
     """
+    objects = read_manifests(paths)
+    problems = check_references(objects, existing)
+    if problems:
+        raise ManifestProblems(problems)
+    return objects
+
+
+def read_manifests(paths: Sequence[Path]) -> tuple[Located[Object], ...]:
+    """The same, for whoever cannot know which objects there are already: references are not checked.
+
+    Raises:
+        ManifestProblems: with every problem of every file.
+    """
     objects: list[Located[Object]] = []
     problems: list[Problem] = []
     for path in paths:
         for parsed in _parse(path):
             objects.extend(parsed.objects)
             problems.extend(parsed.problems)
-    if not problems:
-        problems.extend(check_references(objects, existing))
     if problems:
         raise ManifestProblems(problems)
     return tuple(objects)

@@ -17,13 +17,17 @@ from plumbline_operator.observed import InputState, PlumblineObject, PlumblineSt
 from plumbline_operator.plan.inputs import NeededInput, needed_inputs
 from plumbline_operator.references import resolved_inputs
 
-__all__ = ["Table", "needs_table", "read_table", "resolve_inputs"]
+__all__ = ["BadTable", "Table", "needs_table", "read_table", "resolve_inputs", "table_in", "with_table"]
 
 Table = Mapping[str, str]
 """Digests by path, as the manifests write it."""
 
 _TABLE: TypeAdapter[dict[str, Digest]] = TypeAdapter(dict[str, Digest])
 _REMEDY = "run `plumbline push -f` with the manifests"
+
+
+class BadTable(Exception):
+    """There is a table that cannot be read."""
 
 
 def needs_table(thing: PlumblineObject, status: PlumblineStatus) -> bool:
@@ -40,10 +44,41 @@ def read_table(config_map: Mapping[str, Any] | None, namespace: str) -> Table | 
     if text is None:
         return Problem(Reason.NOT_FOUND, f"{where} has no key {INPUTS_KEY}; {_REMEDY}")
     try:
-        return _TABLE.validate_python(yaml.safe_load(text) or {})
+        return _parse(text)
     except (yaml.YAMLError, ValidationError):
         fact = f"{where}, {INPUTS_KEY}, is not a mapping of paths to digests"
-        return Problem(Reason.BAD_DATA, f"{fact}; {_REMEDY}")
+        return Problem(Reason.BAD_DATA, f"{fact}; correct it, or delete it and {_REMEDY}")
+
+
+def table_in(config_map: Mapping[str, Any] | None, namespace: str) -> Table:
+    """The table of a namespace, to be extended: empty where there is none yet.
+
+    Raises:
+        BadTable: It cannot be read, so extending it would lose what it holds.
+    """
+    text = ((config_map or {}).get("data") or {}).get(INPUTS_KEY)
+    try:
+        return {} if text is None else _parse(text)
+    except (yaml.YAMLError, ValidationError) as error:
+        where = f"ConfigMap {INPUTS_CONFIG_MAP} of namespace {namespace}, {INPUTS_KEY}"
+        raise BadTable(f"{where}, is not a mapping of paths to digests; correct or delete it") from error
+
+
+def with_table(config_map: Mapping[str, Any] | None, namespace: str, table: Table) -> Mapping[str, Any]:
+    """The ConfigMap, new or as it was, with this table in it."""
+    made: dict[str, Any] = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": INPUTS_CONFIG_MAP, "namespace": namespace},
+    }
+    known = config_map or made
+    text = yaml.safe_dump(dict(table), allow_unicode=True, sort_keys=True)
+    return {**known, "data": {**(known.get("data") or {}), INPUTS_KEY: text}}
+
+
+def _parse(text: str) -> Table:
+    found = yaml.safe_load(text)
+    return _TABLE.validate_python({} if found is None else found)
 
 
 def resolve_inputs(

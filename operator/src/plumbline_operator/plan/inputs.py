@@ -25,6 +25,8 @@ class NeededInput:
 
     source: FileSource
     media_type: MediaType
+    field: str
+    """Where the manifest names it."""
 
 
 def dataset_input(stage: str) -> str:
@@ -42,16 +44,18 @@ def needed_inputs(thing: PlumblineObject) -> Mapping[str, NeededInput]:
     needed: dict[str, NeededInput] = {}
     if isinstance(thing, AlignmentRun):
         if thing.spec.model.file is not None:
-            needed[MODEL] = NeededInput(thing.spec.model.file, MediaType.MODEL)
-        for stage in thing.spec.stages:
-            if stage.options.dataset.file is not None:
-                needed[dataset_input(stage.name)] = NeededInput(stage.options.dataset.file, MediaType.DATASET)
-            held_out = stage.options.held_out
+            needed[MODEL] = NeededInput(thing.spec.model.file, MediaType.MODEL, "spec.model.file.path")
+        for number, stage in enumerate(thing.spec.stages):
+            block = f"spec.stages[{number}].{stage.chosen}"
+            data, held_out = stage.options.dataset.file, stage.options.held_out
+            if data is not None:
+                needed[dataset_input(stage.name)] = NeededInput(data, MediaType.DATASET, f"{block}.dataset.file.path")
             if held_out is not None and held_out.file is not None:
-                needed[held_out_input(stage.name)] = NeededInput(held_out.file, MediaType.DATASET)
+                found = NeededInput(held_out.file, MediaType.DATASET, f"{block}.heldOut.file.path")
+                needed[held_out_input(stage.name)] = found
     if isinstance(thing, EvalGate):
         if thing.spec.subject.file is not None:
-            needed[SUBJECT] = NeededInput(thing.spec.subject.file, MediaType.MODEL)
+            needed[SUBJECT] = NeededInput(thing.spec.subject.file, MediaType.MODEL, "spec.subject.file.path")
         if thing.spec.baseline is not None and thing.spec.baseline.file is not None:
-            needed[BASELINE] = NeededInput(thing.spec.baseline.file, MediaType.MODEL)
+            needed[BASELINE] = NeededInput(thing.spec.baseline.file, MediaType.MODEL, "spec.baseline.file.path")
     return needed
