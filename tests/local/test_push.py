@@ -49,7 +49,7 @@ def documents(file: Path) -> list[dict[str, Any]]:
     return list(yaml.safe_load_all(file.read_text()))
 
 
-def contents(folder: Path) -> Mapping[str, int]:
+def contents(folder: Path) -> dict[str, int]:
     """Every file of a store and when it was last written."""
     return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
