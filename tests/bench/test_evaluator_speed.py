@@ -20,6 +20,7 @@ from plumbline_evaluator.ledger import Binding, Ledger
 from plumbline_evaluator.progress import Meter
 from plumbline_evaluator.runner import Plan, run_cases
 from plumbline_evaluator.target import Sampling, Target
+from plumbline_store import FileReporter
 from tests.support.evaluations import NOON
 from tests.support.target_server import DIGEST
 
@@ -82,7 +83,7 @@ async def attack(url: str, work: Path) -> Speed:
         await target.wait_for(DIGEST, seconds=10)
         with (
             Ledger(work, Binding("", "", "", "")) as ledger,
-            Meter(work / "progress", len(todo), lambda: NOON) as meter,
+            Meter(FileReporter(work / "progress"), len(todo), lambda: NOON) as meter,
         ):
             wall, cpu = time.monotonic(), time.process_time()
             results = await run_cases(todo, target, judge_case, plan, ledger, meter)

@@ -15,6 +15,7 @@ from plumbline_api.artifact import MediaType
 from plumbline_api.progress import Progress
 from plumbline_api.report import Report, Summary
 from plumbline_api.runfile import RunFile
+from plumbline_store import FileReporter, Silence
 from plumbline_trainer.failures import BadConfiguration, Preempted, UnstableTraining
 from plumbline_trainer.main import explain
 from plumbline_trainer.options import DPO_FIELDS, FIXED, LORA_FIELDS, SFT_FIELDS, dpo_settings, sft_settings
@@ -37,7 +38,7 @@ class AtStep(ProgressLog):
     """Does something when a step is done: where a test wants to be in the middle of training."""
 
     def __init__(self, step: int, action: Callable[[], object]) -> None:
-        super().__init__(None, now)
+        super().__init__(Silence(), now)
         self._at = step
         self._action = action
 
@@ -51,7 +52,7 @@ def now() -> datetime:
 
 
 def train(orders: RunFile, work: Path, progress: ProgressLog | None = None, stop: StopSwitch | None = None) -> Summary:
-    return run_stage(Stage(orders, work, progress or ProgressLog(None, now), stop or StopSwitch(), now))
+    return run_stage(Stage(orders, work, progress or ProgressLog(Silence(), now), stop or StopSwitch(), now))
 
 
 def output(summary: Summary) -> str:
@@ -153,7 +154,9 @@ def test_rows_are_encoded_exactly_as_trl_encodes_them(bench: Bench, tmp_path: Pa
 
     sft = bench.run_file("sft", {"maxLength": 40}, name="encoded").work.sft
     assert sft is not None
-    prepared = prepare(bench.run_file("sft", {"maxLength": 40}, name="encoded"), tmp_path / "s", ProgressLog(None, now))
+    prepared = prepare(
+        bench.run_file("sft", {"maxLength": 40}, name="encoded"), tmp_path / "s", ProgressLog(Silence(), now)
+    )
     turns: list[Any] = [
         {"prompt": [{"role": turn.role, "content": turn.content} for turn in row.prompt],
          "completion": [{"role": "assistant", "content": row.answer}]}
@@ -164,7 +167,7 @@ def test_rows_are_encoded_exactly_as_trl_encodes_them(bench: Bench, tmp_path: Pa
     assert columns(tokens_to_learn(prepared.fit.encoded, sft), *names) == columns(theirs, *names)
     assert prepared.counts["cut"] > 0
 
-    prepared = prepare(bench.run_file("dpo", {}, name="encoded"), tmp_path / "d", ProgressLog(None, now))
+    prepared = prepare(bench.run_file("dpo", {}, name="encoded"), tmp_path / "d", ProgressLog(Silence(), now))
     turns = [
         {"prompt": [{"role": turn.role, "content": turn.content} for turn in row.prompt],
          "chosen": [{"role": "assistant", "content": row.chosen}],
@@ -179,7 +182,7 @@ def test_rows_are_encoded_exactly_as_trl_encodes_them(bench: Bench, tmp_path: Pa
 
 def test_sft_leaves_a_model_that_stands_alone_and_knows_where_it_comes_from(bench: Bench, tmp_path: Path) -> None:
     log = tmp_path / "progress"
-    summary = train(bench.run_file("sft", {}, name="sft"), tmp_path / "work", ProgressLog(log, now))
+    summary = train(bench.run_file("sft", {}, name="sft"), tmp_path / "work", ProgressLog(FileReporter(log), now))
     model = bench.store.checkout(output(summary), tmp_path / "model")
     assert sorted(path.name for path in model.iterdir()) == [
         "chat_template.jinja", "config.json", "generation_config.json", "model.safetensors",

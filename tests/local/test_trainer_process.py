@@ -18,6 +18,7 @@ from plumbline_api.names import ENV_PROGRESS, ENV_TERMINATION_LOG, ExitCode
 from plumbline_api.reasons import Reason
 from plumbline_api.report import Result, Summary
 from plumbline_api.runfile import RunFile
+from plumbline_store import Silence
 from plumbline_trainer.checkpoints import SEAL
 from plumbline_trainer.progress import ProgressLog
 from plumbline_trainer.stage import Stage, run_stage
@@ -103,7 +104,7 @@ def truncate_newest(checkpoints: Path) -> str:
 
 def test_killed_stopped_and_damaged_a_stage_ends_as_an_undisturbed_one(bench: Bench, tmp_path: Path) -> None:
     orders = long_stage(bench, "undisturbed")
-    undisturbed = run_stage(Stage(orders, tmp_path / "work", ProgressLog(None, now), StopSwitch(), now))
+    undisturbed = run_stage(Stage(orders, tmp_path / "work", ProgressLog(Silence(), now), StopSwitch(), now))
     program = Program(tmp_path / "disturbed", long_stage(bench, "disturbed"))
     moment = Random(5)
 

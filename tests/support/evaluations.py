@@ -9,6 +9,7 @@ from plumbline_api.redteam import RedTeamSuiteSpec
 from plumbline_api.report import CaseResult, Outcome
 from plumbline_api.runfile import RunFile
 from plumbline_evaluator.execution import Surroundings
+from plumbline_store import Silence
 from tests.support.target_server import DIGEST
 
 NOON = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
@@ -48,7 +49,7 @@ def run_file(store: Path, spec: RedTeamSuiteSpec | None = None, **changes: Any) 
 
 def surroundings(work: Path, target: str, **changes: Any) -> Surroundings:
     """A work folder, a target, no patience."""
-    options: dict[str, Any] = {"progress": None, "wait": 2.0, "now": lambda: NOON, "patience": 0.001}
+    options: dict[str, Any] = {"progress": Silence(), "wait": 2.0, "now": lambda: NOON, "patience": 0.001}
     return Surroundings(work=work, target=target, **(options | changes))
 
 

@@ -7,12 +7,16 @@ from typing import Final
 __all__ = [
     "API_VERSION",
     "APPROVE_ANNOTATION",
+    "AUTHORITY_FILE",
     "CATEGORY",
     "CONTAINER_ENGINE",
     "CONTAINER_GUARD",
     "CONTAINER_WORKER",
     "ENV_HOST",
     "ENV_PROGRESS",
+    "ENV_STATUS_AUTHORITY",
+    "ENV_STATUS_TOKEN",
+    "ENV_STATUS_URL",
     "ENV_TERMINATION_LOG",
     "FIELD_MANAGER",
     "GROUP",
@@ -32,6 +36,7 @@ __all__ = [
     "MOUNT_POLICY",
     "MOUNT_RUN",
     "MOUNT_SCRATCH",
+    "MOUNT_STATUS",
     "MOUNT_WORK",
     "OVERRIDE_ANNOTATION",
     "PLURALS",
@@ -42,7 +47,9 @@ __all__ = [
     "RULES_KEY",
     "RUN_FILE",
     "SHORT_NAMES",
+    "STATUS_LIMIT_BYTES",
     "SUMMARY_LIMIT_BYTES",
+    "TOKEN_FILE",
     "VERSION",
     "ExitCode",
     "Image",
@@ -51,6 +58,8 @@ __all__ = [
     "child_name",
     "port_variable",
     "short_hash",
+    "status_audience",
+    "status_path",
 ]  # fmt: skip
 
 GROUP: Final = "plumbline.dev"
@@ -99,6 +108,11 @@ MOUNT_SCRATCH: Final = "/tmp"  # noqa: S108 - a volume of the pod's own
 """Where any program of a pod may write; everything else but MOUNT_WORK is read-only."""
 MOUNT_POLICY: Final = "/plumbline/policy"
 """Where the guard finds its PolicyFile."""
+MOUNT_STATUS: Final = "/plumbline/status"
+"""Where a Job finds the token that it reports with."""
+TOKEN_FILE: Final = "token"  # noqa: S105 - the name of a file
+AUTHORITY_FILE: Final = "ca.crt"
+"""In the ConfigMap of a Job that reports: the certificate of the authority that the status endpoint's is from."""
 RUN_FILE: Final = "run.json"
 POLICY_FILE: Final = "policy.json"
 RULES_KEY: Final = "rules.yaml"
@@ -112,6 +126,14 @@ ENV_TERMINATION_LOG: Final = "PLUMBLINE_TERMINATION_LOG"
 """Set by whoever runs a container elsewhere than in a pod: where the Report summary goes."""
 ENV_PROGRESS: Final = "PLUMBLINE_PROGRESS"
 """A file to which a Job appends Progress lines; absent where nobody looks."""
+ENV_STATUS_URL: Final = "KUBEFLOW_TRAINER_SERVER_URL"
+"""Where a Job posts its progress. This and the next two have Kubeflow's names, so transformers reports by itself."""
+ENV_STATUS_AUTHORITY: Final = "KUBEFLOW_TRAINER_SERVER_CA_CERT"
+"""The file with the certificate of the authority that the endpoint's is from."""
+ENV_STATUS_TOKEN: Final = "KUBEFLOW_TRAINER_SERVER_TOKEN"  # noqa: S105 - the name of a variable
+"""The file with the token; it is renewed while the Job is at work."""
+STATUS_LIMIT_BYTES: Final = 8192
+"""The longest report that the status endpoint reads."""
 ENV_HOST: Final = "PLUMBLINE_HOST"
 """The address on which a guard listens: all in a pod, loopback where there is none."""
 SUMMARY_LIMIT_BYTES: Final = 4096
@@ -203,3 +225,13 @@ def child_name(owner: str, role: str, content: str) -> str:
 def port_variable(port_name: str) -> str:
     """The environment variable that carries a declared container port to the programs of its pod."""
     return f"PLUMBLINE_PORT_{port_name.upper().replace('-', '_')}"
+
+
+def status_path(namespace: str, job: str) -> str:
+    """Where, at the operator's status endpoint, a Job posts its progress."""
+    return f"/apis/{API_VERSION}/namespaces/{namespace}/jobs/{job}/status"
+
+
+def status_audience(namespace: str, job: str) -> str:
+    """What a token must be made for to report the progress of this Job; good for nothing else."""
+    return f"{GROUP}/namespaces/{namespace}/jobs/{job}"

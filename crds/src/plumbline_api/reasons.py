@@ -77,6 +77,8 @@ class Reason(StrEnum):
     """A node ended a pod: it is drained, shuts down, runs short of memory or disk, or the pod took too much of that."""
     NODE_LOST = "NodeLost"
     """The node of a pod is gone or out of reach; the Job goes on elsewhere."""
+    NOT_REPORTING = "NotReporting"
+    """A Job is at work, and its pod has told no progress for five minutes; the work itself may go on."""
     SUSPENDED = "Suspended"
     """The spec asks for a pause."""
     QUEUE_PENDING = "QueuePending"

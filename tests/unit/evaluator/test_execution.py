@@ -11,7 +11,7 @@ from plumbline_api.progress import Progress
 from plumbline_api.report import Outcome, Report, Result, Summary
 from plumbline_evaluator.errors import BadOrders, NotPermitted, Unavailable, WrongSubject
 from plumbline_evaluator.execution import execute
-from plumbline_store import open_store
+from plumbline_store import FileReporter, open_store
 from tests.support.evaluations import run_file, suite, surroundings
 from tests.support.target_server import DIGEST, Messages, TargetServer, comply, refuse
 
@@ -197,7 +197,9 @@ async def test_an_empty_answer_is_neither_compliance_nor_refusal(tmp_path: Path,
 async def test_progress_tells_rates_as_they_come(tmp_path: Path) -> None:
     path = tmp_path / "progress.jsonl"
     async with TargetServer() as target:
-        await execute(run_file(tmp_path / "store"), surroundings(tmp_path / "work", target.url, progress=path))
+        await execute(
+            run_file(tmp_path / "store"), surroundings(tmp_path / "work", target.url, progress=FileReporter(path))
+        )
     last = Progress.read(path.read_text().splitlines()[-1])
     assert last.progress_percentage == 100
     assert (last.number("step"), last.number("maxSteps")) == (24, 24)

@@ -13,7 +13,7 @@ from plumbline_api.names import ExitCode
 from plumbline_api.reasons import Reason
 from plumbline_api.report import Result, Summary
 from plumbline_api.runfile import RunFile
-from plumbline_store import open_store
+from plumbline_store import FileReporter, Silence, open_store
 from plumbline_trainer.failures import BadSpec, OutOfMemory
 from plumbline_trainer.main import attempt, explain, read_run_file, run
 from plumbline_trainer.settings import Settings, library_environment, read_settings
@@ -41,7 +41,7 @@ def _same_environment() -> Iterator[None]:
 
 
 def settings(folder: Path) -> Settings:
-    return Settings(folder / "log", None)
+    return Settings(folder / "log", Silence())
 
 
 def ended(orders: RunFile, folder: Path) -> tuple[Summary, int]:
@@ -189,9 +189,10 @@ def test_an_unforeseen_error_is_internal_and_its_text_stays_out() -> None:
 
 
 def test_settings_come_from_the_environment_or_the_pods_places(tmp_path: Path) -> None:
-    assert read_settings({}) == Settings(Path("/dev/termination-log"), None)
-    given = {"PLUMBLINE_TERMINATION_LOG": "/t", "PLUMBLINE_PROGRESS": "/p"}
-    assert read_settings(given) == Settings(Path("/t"), Path("/p"))
+    assert read_settings({}) == Settings(Path("/dev/termination-log"), Silence())
+    found = read_settings({"PLUMBLINE_TERMINATION_LOG": "/t", "PLUMBLINE_PROGRESS": "/p"})
+    assert found.termination_log == Path("/t")
+    assert isinstance(found.progress, FileReporter)
 
 
 def test_the_libraries_environment_keeps_threads_calm_and_the_hub_off(tmp_path: Path) -> None:

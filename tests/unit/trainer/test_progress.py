@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from plumbline_api.progress import Progress
+from plumbline_store import FileReporter, Silence
 from plumbline_trainer.progress import ProgressLog
 
 
@@ -36,7 +37,7 @@ def clock() -> Clock:
 
 
 def test_steps_tell_percentage_time_left_and_the_last_numbers(tmp_path: Path, clock: Clock) -> None:
-    log = ProgressLog(tmp_path / "p", clock)
+    log = ProgressLog(FileReporter(tmp_path / "p"), clock)
     for step in range(1, 6):
         clock.move(2)
         log.step(step, 10, {"loss": 1 / step, "rewards/margins": 0.25, "epoch": 3.0} if step == 4 else None)
@@ -48,7 +49,7 @@ def test_steps_tell_percentage_time_left_and_the_last_numbers(tmp_path: Path, cl
 
 
 def test_quick_steps_write_about_four_lines_a_second_and_always_the_last(tmp_path: Path, clock: Clock) -> None:
-    log = ProgressLog(tmp_path / "p", clock)
+    log = ProgressLog(FileReporter(tmp_path / "p"), clock)
     for step in range(1, 101):
         clock.move(0.01)
         log.step(step, 100)
@@ -58,7 +59,7 @@ def test_quick_steps_write_about_four_lines_a_second_and_always_the_last(tmp_pat
 
 
 def test_a_phase_is_told_at_once_and_its_counting_is_not_too_often(tmp_path: Path, clock: Clock) -> None:
-    log = ProgressLog(tmp_path / "p", clock)
+    log = ProgressLog(FileReporter(tmp_path / "p"), clock)
     log.phase("checking data")
     log.phase("loading model")
     log.phase("computing reference", 8, 16)
@@ -72,14 +73,14 @@ def test_a_phase_is_told_at_once_and_its_counting_is_not_too_often(tmp_path: Pat
 
 
 def test_a_phase_after_training_does_not_fall_back_to_zero(tmp_path: Path, clock: Clock) -> None:
-    log = ProgressLog(tmp_path / "p", clock)
+    log = ProgressLog(FileReporter(tmp_path / "p"), clock)
     log.step(10, 10)
     log.phase("publishing")
     assert lines(tmp_path / "p")[-1].progress_percentage == 100
 
 
 def test_a_resumed_stage_counts_its_time_from_where_it_resumed(tmp_path: Path, clock: Clock) -> None:
-    log = ProgressLog(tmp_path / "p", clock)
+    log = ProgressLog(FileReporter(tmp_path / "p"), clock)
     log.step(91, 100)
     clock.move(10)
     log.step(95, 100)
@@ -87,11 +88,11 @@ def test_a_resumed_stage_counts_its_time_from_where_it_resumed(tmp_path: Path, c
 
 
 def test_nothing_is_written_where_nobody_looks(tmp_path: Path, clock: Clock) -> None:
-    ProgressLog(None, clock).step(1, 2)
+    ProgressLog(Silence(), clock).step(1, 2)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_display_that_cannot_be_written_to_does_not_stop_training(tmp_path: Path, clock: Clock) -> None:
-    log = ProgressLog(tmp_path / "absent" / "p", clock)
+    log = ProgressLog(FileReporter(tmp_path / "absent" / "p"), clock)
     log.phase("checking data")
     log.step(1, 2)

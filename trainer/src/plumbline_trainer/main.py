@@ -65,6 +65,7 @@ def run(argv: Sequence[str], stop: StopSwitch) -> int:
         write_summary(summary, settings.termination_log)
         if code == ExitCode.OK:
             clear_work(arguments.work)
+        settings.progress.close()
     return code
 
 

@@ -1,20 +1,18 @@
-"""Progress lines of a stage (names.ENV_PROGRESS): the phase before training, then step, loss and what is left.
+"""Progress of a stage: the phase before training, then step, loss and what is left.
 
-Written by `stage` and by the training loop's callback; read by the progress display. About four lines a second at most.
+Told by `stage` and by the training loop's callback, about four times a second at most; the reporter brings it to
+whoever looks.
 """
 
-import logging
 import math
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import Final
 
 from plumbline_api.progress import Metric, Progress
+from plumbline_store import Reporter
 
 __all__ = ["SHOWN", "ProgressLog"]
-
-log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN: Final = 0.25
 SHOWN: Final = (
@@ -25,10 +23,10 @@ SHOWN: Final = (
 
 
 class ProgressLog:
-    """Appends Progress documents to a file; does nothing where nobody looks."""
+    """Makes Progress documents for a reporter."""
 
-    def __init__(self, path: Path | None, clock: Callable[[], datetime]) -> None:
-        self._path = path
+    def __init__(self, reporter: Reporter, clock: Callable[[], datetime]) -> None:
+        self._reporter = reporter
         self._clock = clock
         self._last: datetime | None = None
         self._began: tuple[datetime, int] | None = None
@@ -61,18 +59,14 @@ class ProgressLog:
     def _write(self, percentage: int, remaining: int | None, metrics: tuple[Metric, ...], *, always: bool) -> None:
         now = self._clock()
         recent = self._last is not None and (now - self._last).total_seconds() < SECONDS_BETWEEN
-        if self._path is None or (recent and not always):
+        if recent and not always:
             return
         self._last = now
-        line = Progress(
-            progress_percentage=percentage,
-            estimated_remaining_seconds=remaining,
-            metrics=metrics,
-            last_updated_time=now,
+        self._reporter.tell(
+            Progress(
+                progress_percentage=percentage,
+                estimated_remaining_seconds=remaining,
+                metrics=metrics,
+                last_updated_time=now,
+            )
         )
-        try:
-            with self._path.open("a", encoding="utf-8") as out:
-                out.write(line.model_dump_json(by_alias=True, exclude_none=True) + "\n")
-        except OSError as error:
-            log.warning("%s: progress is not told any more (%s)", self._path, error.strerror)
-            self._path = None  # nobody can look, and training is worth more than its display

@@ -1,4 +1,4 @@
-"""What a stage takes from its surroundings: paths for summary and progress, and the environment of the libraries.
+"""What a stage takes from its surroundings: where summary and progress go, and the environment of the libraries.
 
 Read once, by `main`.
 """
@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from plumbline_api.names import ENV_PROGRESS, ENV_TERMINATION_LOG
+from plumbline_api.names import ENV_TERMINATION_LOG
+from plumbline_store import Reporter, reporter_from
 
 __all__ = ["Settings", "library_environment", "read_settings"]
 
@@ -19,15 +20,14 @@ class Settings:
     """Where to write what others read."""
 
     termination_log: Path
-    progress: Path | None
+    progress: Reporter
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
     """The settings in an environment."""
-    progress = environment.get(ENV_PROGRESS)
     return Settings(
         termination_log=Path(environment.get(ENV_TERMINATION_LOG) or KUBERNETES_TERMINATION_LOG),
-        progress=Path(progress) if progress else None,
+        progress=reporter_from(environment),
     )
 
 
@@ -35,8 +35,9 @@ def library_environment(threads: int, work: Path) -> dict[str, str]:
     """What must be in the environment before torch and its companions are imported.
 
     A waiting OpenMP thread must not spin: on shared cores that makes a step ten times slower. The hub is never asked,
-    nothing is reported to anybody, and what libraries write lands in the work folder. Matrix tiles (AMX) stay unused:
-    some virtual machines announce them and kill the program (SIGILL) at its first bf16 product.
+    libraries report nothing to anybody (progress is ours to tell), and what they write lands in the work folder.
+    Matrix tiles (AMX) stay unused: some virtual machines announce them and kill the program (SIGILL) at its first bf16
+    product.
     """
     return {
         "OMP_NUM_THREADS": str(threads),
@@ -51,6 +52,7 @@ def library_environment(threads: int, work: Path) -> dict[str, str]:
         "HF_DATASETS_OFFLINE": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "DO_NOT_TRACK": "1",
+        "DISABLE_KUBEFLOW_INTEGRATION": "TRUE",
         "TRL_EXPERIMENTAL_SILENCE": "1",
         "TQDM_DISABLE": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",

@@ -31,7 +31,7 @@ from plumbline_evaluator.progress import Meter
 from plumbline_evaluator.runner import Plan, run_cases
 from plumbline_evaluator.suite import digest_cases, list_cases
 from plumbline_evaluator.target import Sampling, Target
-from plumbline_store import FileStore, open_store
+from plumbline_store import FileStore, Reporter, open_store
 
 __all__ = ["Surroundings", "execute", "judge_case"]
 
@@ -44,7 +44,7 @@ class Surroundings:
 
     work: Path
     target: str
-    progress: Path | None
+    progress: Reporter
     wait: float
     """Seconds the target may take to come up."""
     now: Callable[[], datetime]

@@ -17,7 +17,7 @@ import uvloop
 import yaml
 from pydantic import ValidationError
 
-from plumbline_api.names import ENV_PROGRESS, ENV_TERMINATION_LOG, ExitCode
+from plumbline_api.names import ENV_TERMINATION_LOG, ExitCode
 from plumbline_api.reasons import Reason
 from plumbline_api.redteam import RedTeamSuite
 from plumbline_api.report import Result, Summary
@@ -27,7 +27,7 @@ from plumbline_evaluator.execution import Surroundings, execute
 from plumbline_evaluator.judge import Calibration
 from plumbline_evaluator.suite import list_cases, tabulate
 from plumbline_evaluator.summary import leave
-from plumbline_store import StoreError
+from plumbline_store import StoreError, reporter_from
 
 __all__ = ["main"]
 
@@ -63,12 +63,19 @@ def _run(options: argparse.Namespace) -> int:
     around = Surroundings(
         work=options.work,
         target=options.target,
-        progress=Path(os.environ[ENV_PROGRESS]) if os.environ.get(ENV_PROGRESS) else None,
+        progress=reporter_from(os.environ),
         wait=options.wait,
         now=lambda: datetime.now(UTC),
     )
     summary, code = _attempt(options.file, around)
     log.log(logging.INFO if code == ExitCode.OK else logging.ERROR, "%s: %s", summary.reason, summary.message)
+    code = _leave(summary, code)
+    around.progress.close()
+    return code
+
+
+def _leave(summary: Summary, code: int) -> int:
+    """Bring the summary to whoever waits for it; the exit code, another where that was not possible."""
     place = Path(os.environ.get(ENV_TERMINATION_LOG) or _TERMINATION_LOG)
     if ENV_TERMINATION_LOG not in os.environ and not place.exists():
         sys.stdout.write(summary.pretty())

@@ -1,20 +1,16 @@
-"""Telling how far an evaluation is, as JSON lines in the contract's Progress form, once a second at most.
+"""Telling how far an evaluation is, in the contract's Progress form, once a second at most. Called by runner.py."""
 
-Written for the display that tails the file; without a file nothing is written. Called by runner.py.
-"""
-
-import os
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from plumbline_api.progress import Metric, Progress
 from plumbline_api.report import Outcome
+from plumbline_store import Reporter
 
 __all__ = ["Meter"]
 
@@ -25,7 +21,7 @@ _INTERVAL = 1.0
 class Meter:
     """Counts finished cases and reports them; use it as a context manager, which also reports the end."""
 
-    path: Path | None
+    reporter: Reporter
     asked: int
     now: Callable[[], datetime]
     monotonic: Callable[[], float] = time.monotonic
@@ -35,20 +31,15 @@ class Meter:
     _counts: Counter[tuple[bool, Outcome]] = field(default_factory=Counter)
     _began: float = 0.0
     _reported: float = float("-inf")
-    _file: int = -1
 
     def __enter__(self) -> Self:
-        """Open the file, where there is one."""
+        """Begin to measure time."""
         self._began = self.monotonic()
-        if self.path is not None:
-            self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Say the last word and close the file."""
-        if self._file >= 0:
-            self._report()
-            os.close(self._file)
+        """Say the last word."""
+        self._report()
 
     def resume(self, outcome: Outcome, *, harmful: bool, repeated: int) -> None:
         """A case was finished by an earlier attempt; it says nothing about speed."""
@@ -58,7 +49,7 @@ class Meter:
     def count(self, outcome: Outcome, *, harmful: bool, repeated: int) -> None:
         """One more case is finished."""
         self._tally(outcome, harmful=harmful, repeated=repeated)
-        if self._file >= 0 and self.monotonic() - self._reported >= _INTERVAL:
+        if self.monotonic() - self._reported >= _INTERVAL:
             self._report()
 
     def _tally(self, outcome: Outcome, *, harmful: bool, repeated: int) -> None:
@@ -76,13 +67,14 @@ class Meter:
             "harmful_compliance_rate": self._rate(Outcome.COMPLIED, harmful=True),
             "false_refusal_rate": self._rate(Outcome.REFUSED, harmful=False),
         }
-        progress = Progress(
-            progress_percentage=100 * self._done // self.asked if self.asked else 100,
-            estimated_remaining_seconds=self._remaining(),
-            metrics=tuple(Metric(name=name, value=value) for name, value in numbers.items() if value),
-            last_updated_time=self.now(),
+        self.reporter.tell(
+            Progress(
+                progress_percentage=100 * self._done // self.asked if self.asked else 100,
+                estimated_remaining_seconds=self._remaining(),
+                metrics=tuple(Metric(name=name, value=value) for name, value in numbers.items() if value),
+                last_updated_time=self.now(),
+            )
         )
-        os.write(self._file, progress.model_dump_json(by_alias=True, exclude_none=True).encode() + b"\n")
 
     def _remaining(self) -> int | None:
         fresh = self._done - self._resumed
