@@ -79,7 +79,7 @@ class Document(BaseModel):
 
     def pretty(self) -> str:
         """Indented JSON text, ending in a newline, for files that people may read."""
-        return json.dumps(self.dump(), indent=2, ensure_ascii=False) + "\n"
+        return self.model_dump_json(indent=2, by_alias=True, exclude_none=True) + "\n"
 
 
 def canonical_json(data: Document | Mapping[str, Any] | list[Any]) -> bytes:

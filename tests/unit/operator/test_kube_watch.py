@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -215,6 +215,31 @@ async def test_a_change_wakes_the_object_and_all_that_name_it() -> None:
     fed.mentions.record(GATE, [])
     fed.feed.put(RUNS, raw("base", 4) | {"metadata": raw("base", 4)["metadata"] | {"uid": "u2"}})
     assert await fed.woken() == {RUN}
+
+
+async def test_a_watch_that_is_faster_than_the_answer_to_a_write_is_no_news_to_the_writer() -> None:
+    fed = Fed()
+    fed.mentions.record(GATE, [RUN])
+    with fed.feed.writing(RUNS, ("ns", "base"), RUN):
+        fed.feed.put(RUNS, raw("base", 5, status={"phase": "Running"}))
+        assert await fed.woken() == {GATE}, "others hear of it at once"
+        fed.feed.put(RUNS, raw("base", 5, status={"phase": "Running"}), by=RUN)
+    assert await fed.woken() == set()
+    fed.feed.put(RUNS, raw("base", 6, status={"phase": "Failed"}))
+    assert await fed.woken() == {RUN, GATE}, "the write is over"
+
+
+async def test_what_others_do_to_an_object_while_it_is_written_wakes_the_writer() -> None:
+    fed = Fed()
+    with fed.feed.writing(RUNS, ("ns", "base"), RUN):
+        fed.feed.put(RUNS, raw("base", 5, status={"phase": "Running"}))
+        fed.feed.put(RUNS, raw("base", 6, spec={"suspend": True}))
+        fed.feed.put(RUNS, raw("base", 5, status={"phase": "Running"}), by=RUN)
+    assert await fed.woken() == {RUN}
+    with suppress(OSError), fed.feed.writing(RUNS, ("ns", "base"), RUN):
+        fed.feed.put(RUNS, raw("base", 7, status={"phase": "Failed"}))
+        raise OSError("the answer is lost")
+    assert await fed.woken() == {RUN}, "whether it was our own write, nobody knows"
 
 
 async def test_objects_are_counted_by_what_they_are_doing() -> None:

@@ -137,7 +137,9 @@ class KubeCluster:
         body = status_body(key, seen.uid, seen.version, status)
         self._fence()
         try:
-            after = await self._client.replace(resource, key.namespace, key.name, body, subresource="status")
+            with self._feed.writing(resource, (key.namespace, key.name), key):
+                after = await self._client.replace(resource, key.namespace, key.name, body, subresource="status")
+                self._feed.put(resource, after, by=key)
         except NotFound as error:
             self._feed.bury(resource, key.namespace, key.name, seen.uid)
             raise ObjectGone(str(key)) from error
@@ -145,7 +147,6 @@ class KubeCluster:
             await self._look_again(resource, key.namespace, key.name, seen.uid, key)
             raise
         self._seen[key] = _Seen(seen.uid, after["metadata"]["resourceVersion"])
-        self._feed.put(resource, after, by=key)
 
     async def emit(self, key: Key, event: Event) -> None:
         """Record an event about the object, soon and if possible."""
@@ -158,11 +159,10 @@ class KubeCluster:
     async def _create(self, resource: Resource, owner: Key, ref: ChildRef, body: Raw) -> None:
         self._fence()
         try:
-            made = await self._client.create(resource, owner.namespace, body)
+            with self._feed.writing(resource, (owner.namespace, ref.name), owner):
+                self._feed.put(resource, await self._client.create(resource, owner.namespace, body), by=owner)
         except AlreadyExists:
             await self._take_note(resource, owner, ref)
-        else:
-            self._feed.put(resource, made, by=owner)
 
     async def _change(self, resource: Resource, owner: Key, ref: ChildRef, body: Raw) -> None:
         known = self._view.cache.get(resource, owner.namespace, ref.name)

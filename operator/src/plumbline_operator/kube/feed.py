@@ -3,7 +3,9 @@
 Called by watches and by the Cluster port for the answers to its own writes. Does nothing but remember and enqueue.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 
 from plumbline_api.names import Kind
@@ -29,6 +31,22 @@ class Feed:
         self._mentions = mentions
         self._census = census
         self._queue = queue
+        self._under_way: dict[tuple[Resource, Name], _Write] = {}
+
+    @contextmanager
+    def writing(self, resource: Resource, name: Name, by: Key) -> Iterator[None]:
+        """While an object is written: its watch may tell of the write before the answer to it has come.
+
+        That is no news to whose turn of work wrote it. What else happens to the object meanwhile is, and wakes it at
+        the end, also where the call has failed.
+        """
+        write = self._under_way[resource, name] = _Write(by)
+        try:
+            yield
+        finally:
+            self._under_way.pop((resource, name), None)
+            if write.told not in ("", write.answered):
+                self._queue.add(by)
 
     def put(self, resource: Resource, raw: Raw, *, by: Key | None = None) -> None:
         """Take in an object.
@@ -41,7 +59,10 @@ class Feed:
         woken = self._cache.put(resource, raw)
         if woken and resource in _KINDS:
             self._census.count(_key(resource, raw), raw)
-        self._wake(resource, woken, by)
+        write = self._under_way.get((resource, _name(raw))) if self._under_way else None
+        if write is not None:
+            write.note(str(raw["metadata"]["resourceVersion"]), by, woken)
+        self._wake(resource, woken, by if write is None else write.by)
 
     def remove(self, resource: Resource, raw: Raw, *, by: Key | None = None) -> None:
         """Take note of a deletion."""
@@ -67,6 +88,27 @@ class Feed:
                 self._queue.add(namer)
 
 
+@dataclass
+class _Write:
+    """A write that has not been answered yet."""
+
+    by: Key
+    told: str = ""
+    """The newest version that its watch told of, if that concerns who wrote."""
+    answered: str = ""
+
+    def note(self, version: str, by: Key | None, woken: tuple[Key, ...]) -> None:
+        """Take note of a version of the object: the answer's, or one that the watch tells of."""
+        if by == self.by:
+            self.answered = version
+        elif self.by in woken:
+            self.told = version
+
+
 def _key(resource: Resource, raw: Raw) -> Key:
+    return Key(_KINDS[resource], *_name(raw))
+
+
+def _name(raw: Raw) -> Name:
     metadata = raw["metadata"]
-    return Key(_KINDS[resource], metadata.get("namespace", ""), metadata["name"])
+    return metadata.get("namespace", ""), metadata["name"]

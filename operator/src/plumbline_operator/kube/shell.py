@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import kopf
+import uvloop
 
 from plumbline_api.names import ExitCode
 from plumbline_operator.kube.assembly import NotPermitted, Operator
@@ -101,7 +102,8 @@ def run(settings: KubeSettings, say: Callable[[str], None]) -> int:
         settings: Checked settings.
         say: Told in plain words why it could not start.
     """
-    return asyncio.run(_run(settings, say))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_run(settings, say))
 
 
 async def _run(settings: KubeSettings, say: Callable[[str], None]) -> int:
