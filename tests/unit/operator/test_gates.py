@@ -3,12 +3,14 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import betaincinv
 from scipy.stats import binom
 
 from plumbline_api.gate import Rule, RuleRow, Verdict
 from plumbline_api.metrics import MetricName, MetricRow
 from plumbline_api.reasons import Reason
 from plumbline_api.report import Summary
+from plumbline_operator.gates.beta import beta_quantile
 from plumbline_operator.gates.statistics import (
     Pairs,
     count_pairs,
@@ -52,6 +54,14 @@ def test_bounds_invert_the_binomial_distribution(total: int, share: float, confi
         assert binom.cdf(count, total, high) == pytest.approx(1 - confidence, abs=1e-6)
     if count > 0:
         assert binom.sf(count - 1, total, low) == pytest.approx(1 - confidence, abs=1e-6)
+
+
+@pytest.mark.parametrize("total", [1, 59, 1_000, 100_000])
+@pytest.mark.parametrize("probability", [0.001, 0.05, 0.5, 0.95, 0.9999])
+def test_quantiles_are_those_of_a_numerical_library(total: int, probability: float) -> None:
+    for count in {0, min(3, total - 1), total // 2, total - 1}:
+        expected = float(betaincinv(count + 1, total - count, probability))
+        assert beta_quantile(count + 1, total - count, probability) == pytest.approx(expected, rel=1e-8)
 
 
 def test_without_samples_a_bound_says_nothing() -> None:

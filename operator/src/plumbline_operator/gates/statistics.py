@@ -7,30 +7,24 @@ by Bonferroni's inequality: no approximation for large samples, valid at any siz
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from plumbline_operator.gates.beta import beta_quantile
+
 __all__ = ["Pairs", "count_pairs", "difference", "difference_bound", "lower_bound", "reduction", "reduction_bound",
            "upper_bound"]  # fmt: skip
-
-
-def _beta_quantile(a: int, b: int, probability: float) -> float:
-    """The value below which a Beta(a, b) variable lies with this probability."""
-    # Here, because scipy takes half of a command's start-up and most commands never judge.
-    from scipy.special import betaincinv
-
-    return float(betaincinv(a, b, probability))
 
 
 def upper_bound(count: int, total: int, confidence: float) -> float:
     """The rate that `count` of `total` does not exceed, one-sided, with this confidence; 1 without any sample."""
     if count >= total:
         return 1.0
-    return _beta_quantile(count + 1, total - count, confidence)
+    return beta_quantile(count + 1, total - count, confidence)
 
 
 def lower_bound(count: int, total: int, confidence: float) -> float:
     """The rate that `count` of `total` does not fall below, one-sided, with this confidence; 0 without any sample."""
     if count <= 0 or total <= 0:
         return 0.0
-    return _beta_quantile(count, total - count + 1, 1.0 - confidence)
+    return beta_quantile(count, total - count + 1, 1.0 - confidence)
 
 
 @dataclass(frozen=True)
