@@ -16,8 +16,7 @@ from plumbline_api.progress import Progress
 from plumbline_api.report import Report, Summary
 from plumbline_api.runfile import RunFile
 from plumbline_store import FileReporter, Silence
-from plumbline_trainer.failures import BadConfiguration, Preempted, UnstableTraining
-from plumbline_trainer.main import explain
+from plumbline_trainer.failures import BadConfiguration, Preempted, UnstableTraining, explain
 from plumbline_trainer.options import DPO_FIELDS, FIXED, LORA_FIELDS, SFT_FIELDS, dpo_settings, sft_settings
 from plumbline_trainer.preparation import prepare
 from plumbline_trainer.progress import ProgressLog

@@ -5,8 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
@@ -14,7 +12,7 @@ from random import Random
 import pytest
 
 from plumbline_api.model import digest_of
-from plumbline_api.names import ENV_PROGRESS, ENV_TERMINATION_LOG, ExitCode
+from plumbline_api.names import ENV_TERMINATION_LOG, ExitCode
 from plumbline_api.reasons import Reason
 from plumbline_api.report import Result, Summary
 from plumbline_api.runfile import RunFile
@@ -24,9 +22,9 @@ from plumbline_trainer.progress import ProgressLog
 from plumbline_trainer.stage import Stage, run_stage
 from plumbline_trainer.stopping import StopSwitch
 from tests.support.tiny_stage import Bench, dialogue_rows, make_bench
+from tests.support.trainer_program import PATIENCE, Program
 
 pytestmark = [pytest.mark.local, pytest.mark.filterwarnings("ignore")]  # the libraries warn about each other
-PATIENCE = 120
 
 
 @pytest.fixture(scope="module")
@@ -36,55 +34,6 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
 
 def now() -> datetime:
     return datetime.now(UTC)
-
-
-class Program:
-    """One stage's program, its files and its attempts."""
-
-    def __init__(self, folder: Path, orders: RunFile) -> None:
-        self.folder = folder
-        self.checkpoints = folder / "work" / "checkpoints"
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "run.json").write_text(orders.pretty())
-
-    def start(self) -> "subprocess.Popen[str]":
-        environment = os.environ | {
-            ENV_TERMINATION_LOG: str(self.folder / "summary"),
-            ENV_PROGRESS: str(self.folder / "progress"),
-        }
-        command = [sys.executable, "-m", "plumbline_trainer", "run"]
-        return subprocess.Popen(
-            [*command, "--file", str(self.folder / "run.json"), "--work", str(self.folder / "work")],
-            env=environment,
-            stderr=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def run(self) -> str:
-        """One attempt to its end; what it wrote."""
-        with self.start() as child:
-            _, err = child.communicate(timeout=PATIENCE)
-        assert child.returncode == ExitCode.OK, err
-        return err
-
-    def stop_when(self, ready: Callable[[], bool], number: signal.Signals, *, delay: float = 0) -> int:
-        """One attempt that gets a signal in the middle; its exit code."""
-        with self.start() as child:
-            end = time.monotonic() + PATIENCE
-            while not ready() and child.poll() is None and time.monotonic() < end:
-                time.sleep(0.005)
-            time.sleep(delay)
-            child.send_signal(number)
-            child.communicate(timeout=PATIENCE)
-        return child.returncode
-
-    def phase(self, name: str) -> Callable[[], bool]:
-        return lambda: (self.folder / "progress").exists() and name in (self.folder / "progress").read_text()
-
-    @property
-    def summary(self) -> Summary:
-        return Summary.read((self.folder / "summary").read_bytes())
 
 
 def long_stage(bench: Bench, name: str) -> RunFile:

@@ -86,7 +86,7 @@ class Compute(Document):
     """What one pod may use, and where it runs."""
 
     cpu: Quantity = "2"
-    """Cores; training uses this many threads."""
+    """Cores; training uses all of them."""
     memory: Quantity | None = None
     """Memory limit; exceeding it is OutOfMemory."""
     gpu: Gpu | None = None

@@ -36,5 +36,12 @@ def test_a_batch_is_divided_only_into_equal_passes_of_at_least_two_rows(batch: i
     assert passes_per_batch(batch) == passes
 
 
+@pytest.mark.parametrize(
+    ("batch", "processes", "passes"), [(64, 2, 4), (8, 4, 4), (4, 2, 2), (2, 2, 2), (16, 8, 8), (6, 3, 3)]
+)
+def test_processes_have_equal_numbers_of_passes(batch: int, processes: int, passes: int) -> None:
+    assert passes_per_batch(batch, processes) == passes
+
+
 def test_the_last_step_may_be_smaller() -> None:
     assert sorted(StepOrder([3, 1, 2], 2, 0)) == [0, 1, 2]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from plumbline_trainer.checkpoints import SEAL, newest_checkpoint, read_seal, remove_older, seal
+from plumbline_trainer.checkpoints import SEAL, complete_checkpoints, read_seal, remove_older, seal
 
 KEY = "sha256:" + "1" * 64
 
@@ -22,17 +22,16 @@ def checkpoint(folder: Path, step: int, *, sealed: bool = True, key: str = KEY) 
     return path
 
 
-def test_the_newest_complete_checkpoint_is_used(tmp_path: Path) -> None:
+def test_the_newest_complete_checkpoint_comes_first(tmp_path: Path) -> None:
     for step in (2, 10, 4):
         checkpoint(tmp_path, step)
-    found = newest_checkpoint(tmp_path, KEY)
-    assert found is not None
-    assert (found.step, found.path.name) == (10, "checkpoint-10")
+    found = complete_checkpoints(tmp_path, KEY)
+    assert [(one.step, one.path.name) for one in found] == [(n, f"checkpoint-{n}") for n in (10, 4, 2)]
 
 
 def test_without_checkpoints_there_is_nothing_to_resume(tmp_path: Path) -> None:
-    assert newest_checkpoint(tmp_path, KEY) is None
-    assert newest_checkpoint(tmp_path / "absent", KEY) is None
+    assert complete_checkpoints(tmp_path, KEY) == ()
+    assert complete_checkpoints(tmp_path / "absent", KEY) == ()
 
 
 def test_a_seal_drops_the_pickle_that_nobody_reads(tmp_path: Path) -> None:
@@ -70,16 +69,15 @@ def test_a_damaged_checkpoint_is_skipped_with_a_sentence_and_removed(
     checkpoint(tmp_path, 2)
     damage(checkpoint(tmp_path, 4))
     with caplog.at_level(logging.WARNING):
-        found = newest_checkpoint(tmp_path, KEY)
-    assert found is not None
-    assert found.step == 2
+        found = complete_checkpoints(tmp_path, KEY)
+    assert [one.step for one in found] == [2]
     assert "checkpoint-4 is skipped" in caplog.text
     assert not (tmp_path / "checkpoint-4").exists()
 
 
 def test_a_checkpoint_of_other_orders_is_skipped(tmp_path: Path) -> None:
     checkpoint(tmp_path, 2, key="sha256:" + "2" * 64)
-    assert newest_checkpoint(tmp_path, KEY) is None
+    assert complete_checkpoints(tmp_path, KEY) == ()
 
 
 def test_only_the_two_newest_are_kept(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from plumbline_api.reasons import Reason
 from plumbline_api.report import Result, Summary
 from plumbline_api.runfile import RunFile
 from plumbline_store import FileReporter, Silence, open_store
-from plumbline_trainer.failures import BadSpec, OutOfMemory
-from plumbline_trainer.main import attempt, explain, read_run_file, run
+from plumbline_trainer.failures import BadSpec, OutOfMemory, explain
+from plumbline_trainer.main import attempt, read_run_file, run
 from plumbline_trainer.settings import Settings, library_environment, read_settings
 from plumbline_trainer.stopping import StopSwitch
 from tests.support.build import suite

@@ -9,18 +9,21 @@ gradients are summed; with short and long rows mixed this nearly halves the work
 from collections.abc import Iterator, Sequence
 from random import Random
 
-__all__ = ["StepOrder", "passes_per_batch"]
+__all__ = ["MOST_PASSES", "StepOrder", "passes_per_batch"]
 
 FEWEST_ROWS = 2
 MOST_PASSES = 4
 
 
-def passes_per_batch(batch_size: int) -> int:
-    """Into how many equal passes a batch is divided: 4, 2 or 1, each of at least two rows."""
-    for passes in (MOST_PASSES, 2):
-        if batch_size % passes == 0 and batch_size // passes >= FEWEST_ROWS:
+def passes_per_batch(batch_size: int, processes: int = 1) -> int:
+    """Into how many equal passes a batch is divided, which its processes share: 4, 2 or 1, each of at least two rows.
+
+    More processes than that have one pass each; `batch_size` is a multiple of their number.
+    """
+    for passes in (MOST_PASSES, 2, 1):
+        if passes % processes == 0 and batch_size % passes == 0 and batch_size // passes >= FEWEST_ROWS:
             return passes
-    return 1
+    return processes
 
 
 class StepOrder:

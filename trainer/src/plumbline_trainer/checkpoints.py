@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["SEAL", "Checkpoint", "Seal", "newest_checkpoint", "read_seal", "remove_older", "seal"]
+__all__ = ["SEAL", "Checkpoint", "Seal", "complete_checkpoints", "read_seal", "remove_older", "seal"]
 
 log = logging.getLogger(__name__)
 
@@ -80,14 +80,16 @@ def read_seal(folder: Path, cache_key: str) -> Seal | None:
     return None
 
 
-def newest_checkpoint(folder: Path, cache_key: str) -> Checkpoint | None:
-    """The newest complete checkpoint; those that cannot be used are removed, so that nothing is written into them."""
+def complete_checkpoints(folder: Path, cache_key: str) -> tuple[Checkpoint, ...]:
+    """The complete ones, the newest first; the others are removed, so that nothing is written into them."""
+    complete = []
     for path in _checkpoints(folder):
         found = read_seal(path, cache_key)
-        if found is not None:
-            return Checkpoint(path, found.step)
-        shutil.rmtree(path)
-    return None
+        if found is None:
+            shutil.rmtree(path)
+        else:
+            complete.append(Checkpoint(path, found.step))
+    return tuple(complete)
 
 
 def remove_older(folder: Path) -> None:

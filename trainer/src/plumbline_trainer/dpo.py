@@ -7,20 +7,22 @@ With pi the trained model, ref the model before, and y+ / y- the chosen and the 
 
 or another of TRL's losses of `margin`, or a weighted sum of several. Deviations: `ref` is never a second model in
 memory. Adapters are switched off to get it; without adapters its log-probabilities are computed before the first step.
-The pairs of a step are taken in several passes (`batches`); the term `sft` is a mean over the tokens of a pass.
+The pairs of a step are taken in several passes (`batches`); the term `sft` is a mean over the tokens of a pass. The
+prompt of a pair is computed once for both answers (`prefixes`).
 """
 
+import logging
 from collections.abc import Iterable
 from typing import Any
 
+import torch
 from datasets import Dataset
+from torch.utils.data import DataLoader
 from trl import DPOConfig, DPOTrainer
-from trl.trainer.dpo_trainer import DataCollatorForPreference
 
 from plumbline_api.alignment import DpoOptions
 from plumbline_trainer.options import dpo_settings
-from plumbline_trainer.progress import ProgressLog
-from plumbline_trainer.stopping import StopSwitch
+from plumbline_trainer.prefixes import share_prefixes
 from plumbline_trainer.template import Encoded
 from plumbline_trainer.training import (
     Orders,
@@ -29,29 +31,33 @@ from plumbline_trainer.training import (
     encoded_rows,
     lora_config,
     prepare_libraries,
+    read_model,
     read_tokenizer,
     train_to_end,
 )
 
 __all__ = ["tokens_to_compare", "train_dpo"]
 
+log = logging.getLogger(__name__)
+
 
 def train_dpo(orders: Orders, options: DpoOptions) -> Trained:
     """Make the model prefer the chosen answers."""
-    prepare_libraries(orders.run)
+    prepare_libraries(orders)
     orders.progress.phase("loading model")
     tokenizer = read_tokenizer(orders.inputs.model)
     pairs = tokens_to_compare(encoded_rows(orders, tokenizer, options.max_length))
-    watch = ReferenceWatch(_collator(tokenizer, options.max_length), orders.progress, orders.stop, len(pairs))
+    model = read_model(orders.inputs.model)
+    if not share_prefixes(model):
+        log.info("%s: the prompt of a pair is computed for each of its answers", model.config.model_type)
     trainer = EncodedTrainer(
-        model=str(orders.inputs.model.path),
-        args=DPOConfig(**dpo_settings(options, orders.run.seed, orders.checkpoints, len(pairs))),
-        data_collator=watch,
+        orders,
+        model=model,
+        args=DPOConfig(**dpo_settings(options, orders.run.seed, orders.checkpoints, len(pairs), orders.world)),
         train_dataset=pairs,
         processing_class=tokenizer,
         peft_config=lora_config(options.lora),
     )
-    watch.reference_is_done()
     return train_to_end(trainer, orders)
 
 
@@ -67,39 +73,33 @@ def tokens_to_compare(rows: Iterable[Encoded]) -> Dataset:
 
 
 def _width(row: Encoded) -> int:
-    return len(row.prompt) + max(len(answer) for answer in row.answers)
+    return len(row.prompt) + sum(len(answer) for answer in row.answers)
 
 
 class EncodedTrainer(SortedSteps, DPOTrainer):
     """TRL's trainer for rows that were encoded when they were checked; a test compares them with TRL's encoding."""
 
+    def __init__(self, orders: Orders, **given: Any) -> None:
+        self._orders = orders
+        super().__init__(**given)
+
     def _prepare_dataset(self, dataset: Dataset, *_: object) -> Dataset:
         return dataset
 
+    def _precompute_ref_logps(self, dataset: Dataset, _name: str, batch_size: int) -> Dataset:
+        """The reference's log-probabilities as two more columns, computed by all processes.
 
-class ReferenceWatch:
-    """Collates as TRL does; while the trainer is being built, each batch is the reference's, and is reported."""
-
-    def __init__(self, collate: DataCollatorForPreference, progress: ProgressLog, stop: StopSwitch, rows: int) -> None:
-        self._collate = collate
-        self._progress = progress
-        self._stop = stop
-        self._rows = rows
-        self._done: int | None = 0
-
-    def __call__(self, examples: list[dict[str, Any]]) -> Any:
-        """One padded batch."""
-        if self._done is not None:
-            self._stop.check()
-            self._done += len(examples)
-            self._progress.phase("computing reference", self._done, self._rows)
-        return self._collate(examples)
-
-    def reference_is_done(self) -> None:
-        """From here on batches are training's own, which has a better count."""
-        self._done = None
-
-
-def _collator(tokenizer: Any, max_length: int) -> DataCollatorForPreference:
-    pad = tokenizer.pad_token_id
-    return DataCollatorForPreference(pad_token_id=tokenizer.eos_token_id if pad is None else pad, max_length=max_length)
+        TRL's own passes them on in a file, which processes on other nodes would not find.
+        """
+        loader = DataLoader(dataset, batch_size=batch_size, collate_fn=self.data_collator)
+        found = []
+        for batch in self.accelerator.prepare(loader):
+            self._orders.stop.check()
+            both = torch.stack(self.compute_ref_log_probs(self.model, batch), dim=1)  # type: ignore[no-untyped-call]
+            found.append(self.accelerator.gather_for_metrics(both))
+            done = min(len(dataset), len(found) * batch_size * self._orders.world.size)
+            self._orders.progress.phase("computing reference", done, len(dataset))
+        chosen, rejected = torch.cat(found).unbind(dim=1)
+        return dataset.add_column("ref_chosen_logps", chosen.tolist()).add_column(
+            "ref_rejected_logps", rejected.tolist()
+        )

@@ -13,6 +13,9 @@ Each message names the place, the fact and the remedy, and never quotes data.
 """
 
 import errno
+import logging
+import traceback
+from pathlib import Path
 from typing import ClassVar
 
 from plumbline_api.artifact import ArtifactRef
@@ -21,8 +24,10 @@ from plumbline_api.reasons import Reason
 
 __all__ = [
     "BadConfiguration", "BadData", "BadSpec", "NotPermitted", "OutOfMemory", "Preempted", "StageFailure",
-    "UnstableTraining", "explain_error",
+    "UnstableTraining", "explain", "explain_error", "failure_for",
 ]  # fmt: skip
+
+log = logging.getLogger(__name__)
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 NO_SPACE = ("os error 28", "os error 122", "os error 27", "PytorchStreamWriter failed", "file write failed")
@@ -85,7 +90,32 @@ class OutOfMemory(StageFailure):
 
 
 class Preempted(BaseException):
-    """SIGTERM: stop, keep what allows resuming, exit 75. Like KeyboardInterrupt, it passes every `except Exception`."""
+    """Stop, keep what allows resuming, exit 75: after SIGTERM, or because a process that trains along is gone.
+
+    Like KeyboardInterrupt, it passes every `except Exception`. Its text says why, unless it was SIGTERM.
+    """
+
+
+def failure_for(reason: str, message: str, advice: tuple[str, ...]) -> StageFailure:
+    """The failure that another process has told of."""
+    kinds = (BadSpec, BadData, BadConfiguration, NotPermitted, OutOfMemory)
+    kind = next((kind for kind in kinds if kind.reason == reason), StageFailure)
+    return kind(message, advice)
+
+
+def explain(error: Exception) -> StageFailure:
+    """The failure that an exception of a library stands for. Its text stays out: it may quote data."""
+    known = explain_error(error)
+    if known is not None:
+        return known
+    places = traceback.extract_tb(error.__traceback__)
+    for place in places:
+        log.error("%s:%s in %s", place.filename, place.lineno, place.name)
+    last = places[-1]
+    return StageFailure(
+        f"{type(error).__name__} in {Path(last.filename).name}:{last.lineno}; "
+        "the log has the places it came through; report it with the RunFile"
+    )
 
 
 def explain_error(error: Exception) -> StageFailure | None:

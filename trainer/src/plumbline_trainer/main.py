@@ -9,7 +9,6 @@ import logging
 import os
 import shutil
 import sys
-import traceback
 import warnings
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -22,12 +21,13 @@ from plumbline_api.names import ExitCode
 from plumbline_api.report import Summary
 from plumbline_api.runfile import RunFile
 from plumbline_store import StoreError
-from plumbline_trainer.failures import BadSpec, Preempted, StageFailure, explain_error
+from plumbline_trainer.failures import BadSpec, Preempted, StageFailure, explain
 from plumbline_trainer.outcome import describe_failure, describe_preemption, write_summary
 from plumbline_trainer.progress import ProgressLog
 from plumbline_trainer.settings import Settings, library_environment, read_settings
 from plumbline_trainer.stage import Stage, clear_work, run_stage
 from plumbline_trainer.stopping import StopSwitch
+from plumbline_trainer.world import read_nodes
 
 __all__ = ["main"]
 
@@ -79,9 +79,9 @@ def attempt(file: Path, work: Path, settings: Settings, stop: StopSwitch) -> tup
         shutil.rmtree(work / "tmp", ignore_errors=True)  # what a killed attempt left
         (work / "tmp").mkdir(parents=True)
         progress = ProgressLog(settings.progress, _now)
-        return run_stage(Stage(orders, work.absolute(), progress, stop, _now)), ExitCode.OK
-    except Preempted:
-        return _preempted(key)
+        return run_stage(Stage(orders, work.absolute(), progress, stop, _now, read_nodes(os.environ))), ExitCode.OK
+    except Preempted as stopped:
+        return _preempted(key, str(stopped))
     except (StageFailure, StoreError) as failure:
         return describe_failure(failure, key), failure.exit_code
     except Exception as error:  # noqa: BLE001  # the outermost loop: whatever it is becomes a summary and a code
@@ -91,8 +91,8 @@ def attempt(file: Path, work: Path, settings: Settings, stop: StopSwitch) -> tup
         return describe_failure(failed, key), failed.exit_code
 
 
-def _preempted(key: str | None) -> tuple[Summary, int]:
-    message = "told to stop; run it again to go on from the last checkpoint"
+def _preempted(key: str | None, why: str = "") -> tuple[Summary, int]:
+    message = f"{why or 'told to stop'}; run it again to go on from the last checkpoint"
     return describe_preemption(message, key), ExitCode.PREEMPTED
 
 
@@ -108,21 +108,6 @@ def read_run_file(path: Path) -> RunFile:
             for found in error.errors(include_input=False, include_url=False, include_context=False)[:5]
         )
         raise BadSpec(f"{path}: not a RunFile this version reads: {problems}") from error
-
-
-def explain(error: Exception) -> StageFailure:
-    """The failure that an exception of a library stands for. Its text stays out: it may quote data."""
-    known = explain_error(error)
-    if known is not None:
-        return known
-    places = traceback.extract_tb(error.__traceback__)
-    for place in places:
-        log.error("%s:%s in %s", place.filename, place.lineno, place.name)
-    last = places[-1]
-    return StageFailure(
-        f"{type(error).__name__} in {Path(last.filename).name}:{last.lineno}; "
-        "the log has the places it came through; report it with the RunFile"
-    )
 
 
 def _arguments() -> argparse.ArgumentParser:

@@ -32,6 +32,11 @@ class ModelFolder:
     """Longest row it was made for, where its configuration says so."""
 
     @property
+    def weight_bytes(self) -> int:
+        """Size of the weights."""
+        return sum(file.stat().st_size for file in self.path.glob("*.safetensors"))
+
+    @property
     def unchanged(self) -> tuple[Path, ...]:
         """The files that a trained model takes over as they are."""
         return tuple(self.path / name for name in TRAVELS_UNCHANGED if (self.path / name).is_file())

@@ -12,10 +12,11 @@ from typing import Any, Final
 from plumbline_api.alignment import DpoLoss, DpoOptions, LoraOptions, LossOn, Precision, SftOptions, TrainingOptions
 from plumbline_trainer.batches import passes_per_batch
 from plumbline_trainer.failures import BadSpec
+from plumbline_trainer.world import ALONE, World
 
 __all__ = [
-    "DPO_FIELDS", "ELSEWHERE", "FIXED", "LORA_FIELDS", "SFT_FIELDS", "Field", "dpo_settings", "lora_settings",
-    "refuse_impossible", "sft_settings",
+    "DPO_FIELDS", "ELSEWHERE", "FIXED", "LORA_FIELDS", "SFT_FIELDS", "TOGETHER", "Field", "dpo_settings",
+    "lora_settings", "refuse_impossible", "sft_settings",
 ]  # fmt: skip
 
 
@@ -85,16 +86,22 @@ FIXED: Final[Mapping[str, object]] = {
     "save_total_limit": None,  # `checkpoints` removes old ones, after it has sealed the new one
     "remove_unused_columns": True,
     "trust_remote_code": False,
-    "model_init_kwargs": {"use_safetensors": True},
 }
 
+TOGETHER: Final[Mapping[str, object]] = {
+    "ddp_backend": "gloo",
+    "ddp_find_unused_parameters": False,
+    "save_on_each_node": True,  # nodes share no disk
+}
+"""What is fixed beside that where several processes train together."""
 
-def sft_settings(options: SftOptions, seed: int, output: Path) -> dict[str, Any]:
+
+def sft_settings(options: SftOptions, seed: int, output: Path, world: World = ALONE) -> dict[str, Any]:
     """The arguments of SFTConfig."""
-    return _settings(SFT_FIELDS, options, seed, output)
+    return _settings(SFT_FIELDS, options, seed, output, world)
 
 
-def dpo_settings(options: DpoOptions, seed: int, output: Path, rows: int) -> dict[str, Any]:
+def dpo_settings(options: DpoOptions, seed: int, output: Path, rows: int, world: World = ALONE) -> dict[str, Any]:
     """The arguments of DPOConfig.
 
     No second model in memory: an adapter is switched off to get the reference; without one, the reference
@@ -102,7 +109,7 @@ def dpo_settings(options: DpoOptions, seed: int, output: Path, rows: int) -> dic
     """
     seen = (options.max_steps or 0) * options.batch_size * options.gradient_accumulation
     passes = float(options.epochs) if options.epochs is not None else seen / rows
-    return _settings(DPO_FIELDS, options, seed, output) | {
+    return _settings(DPO_FIELDS, options, seed, output, world) | {
         "precompute_ref_log_probs": options.lora is None or passes > 1,
         "precompute_ref_batch_size": options.batch_size,
     }
@@ -123,14 +130,17 @@ def refuse_impossible(options: TrainingOptions) -> None:
         raise BadSpec("labelSmoothing: loss exo_pair needs a value above 0; its authors use 0.001")
 
 
-def _settings(table: tuple[Field, ...], options: TrainingOptions, seed: int, output: Path) -> dict[str, Any]:
-    passes = passes_per_batch(options.batch_size)
+def _settings(
+    table: tuple[Field, ...], options: TrainingOptions, seed: int, output: Path, world: World
+) -> dict[str, Any]:
+    passes = passes_per_batch(options.batch_size, world.size)
     divided = {
         "per_device_train_batch_size": options.batch_size // passes,
-        "gradient_accumulation_steps": options.gradient_accumulation * passes,
+        "gradient_accumulation_steps": options.gradient_accumulation * passes // world.size,
     }
+    together = TOGETHER if world.size > 1 else {}
     surroundings = {"seed": seed, "data_seed": seed, "output_dir": str(output)}
-    return dict(FIXED) | _translate(table, options) | divided | surroundings
+    return {**FIXED, **together, **_translate(table, options), **divided, **surroundings}
 
 
 def _translate(table: tuple[Field, ...], options: TrainingOptions | LoraOptions) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from plumbline_api.names import ENV_TERMINATION_LOG
 from plumbline_store import Reporter, reporter_from
 
-__all__ = ["Settings", "library_environment", "read_settings"]
+__all__ = ["Settings", "library_environment", "read_settings", "thread_environment"]
 
 KUBERNETES_TERMINATION_LOG = "/dev/termination-log"
 
@@ -31,6 +31,11 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     )
 
 
+def thread_environment(threads: int) -> dict[str, str]:
+    """How many threads a process computes with, for whoever asks when it is imported."""
+    return {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+
+
 def library_environment(threads: int, work: Path) -> dict[str, str]:
     """What must be in the environment before torch and its companions are imported.
 
@@ -39,9 +44,7 @@ def library_environment(threads: int, work: Path) -> dict[str, str]:
     Matrix tiles (AMX) stay unused: some virtual machines announce them and kill the program (SIGILL) at its first bf16
     product.
     """
-    return {
-        "OMP_NUM_THREADS": str(threads),
-        "MKL_NUM_THREADS": str(threads),
+    return thread_environment(threads) | {
         "OMP_WAIT_POLICY": "PASSIVE",
         "GOMP_SPINCOUNT": "0",
         "ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16",

@@ -20,6 +20,7 @@ from plumbline_trainer.training import (
     encoded_rows,
     lora_config,
     prepare_libraries,
+    read_model,
     read_tokenizer,
     train_to_end,
 )
@@ -32,15 +33,15 @@ IGNORED = -100
 
 def train_sft(orders: Orders, options: SftOptions) -> Trained:
     """Teach the model to give these answers."""
-    prepare_libraries(orders.run)
+    prepare_libraries(orders)
     orders.progress.phase("loading model")
     tokenizer = read_tokenizer(orders.inputs.model)
     marked = options.loss_on is LossOn.ASSISTANT
     encoded = () if marked else encoded_rows(orders, tokenizer, options.max_length)
     trainer = SortedSftTrainer(
-        model=str(orders.inputs.model.path),
+        model=read_model(orders.inputs.model),
         args=SFTConfig(
-            **sft_settings(options, orders.run.seed, orders.checkpoints),
+            **sft_settings(options, orders.run.seed, orders.checkpoints, orders.world),
             dataset_kwargs={"skip_prepare_dataset": not marked},
         ),
         train_dataset=_conversations(orders) if marked else tokens_to_learn(encoded, options),

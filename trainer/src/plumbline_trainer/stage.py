@@ -4,26 +4,33 @@ Called by `main`. Nothing heavy is imported before the stage cache was asked and
 """
 
 import logging
+import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from plumbline_api.alignment import Reuse, SftOptions
+from plumbline_api.alignment import DpoOptions, Reuse, SftOptions
 from plumbline_api.artifact import ArtifactRef, MediaType, Parent
 from plumbline_api.report import Report, Result, Summary
 from plumbline_api.runfile import RunFile
-from plumbline_store import FileStore, StoreError, open_store
+from plumbline_store import FileStore, Silence, StoreError, open_store, reporter_from
 from plumbline_trainer.advice import advise
-from plumbline_trainer.checkpoints import SEAL, read_seal
+from plumbline_trainer.checkpoints import SEAL, Checkpoint, complete_checkpoints, read_seal
 from plumbline_trainer.failures import StageFailure
 from plumbline_trainer.options import refuse_impossible
 from plumbline_trainer.outcome import describe_failure, library_versions
 from plumbline_trainer.preparation import Prepared, options_of, prepare
 from plumbline_trainer.progress import ProgressLog
+from plumbline_trainer.settings import thread_environment
 from plumbline_trainer.stopping import StopSwitch
+from plumbline_trainer.world import ALONE, Nodes, World, plan_team
+
+if TYPE_CHECKING:
+    from plumbline_trainer.training import Orders, Trained
 
 __all__ = ["Stage", "clear_work", "run_stage"]
 
@@ -42,6 +49,8 @@ class Stage:
     progress: ProgressLog
     stop: StopSwitch
     clock: Callable[[], datetime]
+    nodes: Nodes = field(default_factory=Nodes)
+    """The pods that train together."""
 
 
 @dataclass
@@ -55,7 +64,7 @@ class Record:
 
 
 def run_stage(stage: Stage) -> Summary:
-    """Give the recorded result of identical orders, or train and publish.
+    """Give the recorded result of identical orders, or train and publish; of several nodes, the first publishes.
 
     Raises:
         StageFailure, StoreError: see there; a report of the failure was published where that was possible.
@@ -72,6 +81,8 @@ def run_stage(stage: Stage) -> Summary:
     try:
         prepared = _timed(stage, record, "prepare", lambda: _prepare(stage, record))
         folder = _timed(stage, record, "train", lambda: _train(stage, prepared, record))
+        if stage.nodes.rank > 0:
+            return Summary(result=Result.SUCCEEDED, cache_key=stage.run.cache_key)
         output = _timed(stage, record, "publish", lambda: _publish(stage, store, folder, prepared.licence))
     except StageFailure as failure:
         _report_failure(stage, store, record, failure)
@@ -104,21 +115,65 @@ def _train(stage: Stage, prepared: Prepared, record: Record) -> Path:
         record.metrics.update(left.metrics)
         return output
     stage.stop.check()
-    stage.progress.phase("starting torch")
-    from plumbline_trainer.training import Orders
-
-    orders = Orders(stage.run, prepared, stage.work, stage.progress, stage.stop)
     options = options_of(stage.run)
+    team = plan_team(stage.nodes, stage.run.threads, options.batch_size, prepared.model.weight_bytes)
+    log.info("%d process(es) with %d thread(s) each, on %d node(s)", team.processes, team.threads, team.nodes.count)
+    os.environ.update(thread_environment(team.threads))
+    stage.progress.phase("starting torch")
+    train = _load(options)
+    found = complete_checkpoints(stage.work / "checkpoints", stage.run.cache_key)
+    learn = partial(_learn, stage, prepared, found, team.threads, train)
+    if team.size == 1:
+        record.metrics.update(learn(ALONE, stage.stop).metrics)
+    else:
+        from plumbline_trainer.ranks import run_ranks
+
+        run_ranks(team, learn, stage.stop, stage.work / "tmp")
+        if stage.nodes.rank == 0:
+            record.metrics.update(_read_model(stage, output))
+    return output
+
+
+def _load(options: SftOptions | DpoOptions) -> "Callable[[Orders], Trained]":
+    """Import what trains, which takes seconds, once for all processes."""
     if isinstance(options, SftOptions):
         from plumbline_trainer.sft import train_sft
 
-        trained = train_sft(orders, options)
-    else:
-        from plumbline_trainer.dpo import train_dpo
+        return partial(train_sft, options=options)
+    from plumbline_trainer.dpo import train_dpo
 
-        trained = train_dpo(orders, options)
-    record.metrics.update(trained.metrics)
-    return trained.folder
+    return partial(train_dpo, options=options)
+
+
+def _learn(
+    stage: Stage,
+    prepared: Prepared,
+    found: tuple[Checkpoint, ...],
+    threads: int,
+    train: "Callable[[Orders], Trained]",
+    world: World,
+    stop: StopSwitch,
+) -> "Trained":
+    """The part of one process; the first reports, and leaves the model."""
+    from plumbline_trainer.training import Orders
+
+    if world == ALONE:
+        return train(Orders(stage.run, prepared, stage.work, stage.progress, stop, world, threads, found))
+    # A thread that reports did not come along when this process was forked.
+    reporter = reporter_from(os.environ) if world.leads else Silence()
+    try:
+        progress = ProgressLog(reporter, stage.clock)
+        return train(Orders(stage.run, prepared, stage.work, progress, stop, world, threads, found))
+    finally:
+        reporter.close()
+
+
+def _read_model(stage: Stage, folder: Path) -> dict[str, float]:
+    """The numbers that the processes' model was sealed with."""
+    left = read_seal(folder, stage.run.cache_key)
+    if left is None:
+        raise StageFailure("training left no complete model; the log has its last words")
+    return left.metrics
 
 
 def _publish(stage: Stage, store: FileStore, folder: Path, licence: str | None) -> ArtifactRef:

@@ -15,12 +15,13 @@ import datasets
 import torch
 import transformers
 from peft import LoraConfig
+from torch import distributed
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from plumbline_api.alignment import LoraOptions
 from plumbline_api.runfile import RunFile
 from plumbline_trainer.batches import StepOrder
-from plumbline_trainer.checkpoints import newest_checkpoint, remove_older, seal
+from plumbline_trainer.checkpoints import Checkpoint, remove_older, seal
 from plumbline_trainer.failures import UnstableTraining
 from plumbline_trainer.modelfolder import ModelFolder
 from plumbline_trainer.options import lora_settings
@@ -30,6 +31,7 @@ from plumbline_trainer.progress import ProgressLog
 from plumbline_trainer.scoring import score_learned_tokens
 from plumbline_trainer.stopping import StopSwitch
 from plumbline_trainer.template import Encoded, fit_rows, load_tokenizer
+from plumbline_trainer.world import World
 
 __all__ = [
     "Orders",
@@ -38,6 +40,7 @@ __all__ = [
     "encoded_rows",
     "lora_config",
     "prepare_libraries",
+    "read_model",
     "read_tokenizer",
     "train_to_end",
 ]
@@ -57,6 +60,12 @@ class Orders:
     work: Path
     progress: ProgressLog
     stop: StopSwitch
+    world: World
+    """Which of the processes that train together this is."""
+    threads: int
+    """Of this process."""
+    found: tuple[Checkpoint, ...]
+    """Complete checkpoints of an earlier attempt, the newest first."""
 
     @property
     def checkpoints(self) -> Path:
@@ -77,12 +86,12 @@ class Trained:
     metrics: dict[str, float]
 
 
-def prepare_libraries(run: RunFile) -> None:
+def prepare_libraries(orders: Orders) -> None:
     """One arithmetic for one RunFile: fixed threads, deterministic kernels, fixed seeds; and no chatter."""
-    torch.set_num_threads(run.threads)
+    torch.set_num_threads(orders.threads)
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
     setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010  # a property of the module
-    transformers.set_seed(run.seed)
+    transformers.set_seed(orders.run.seed)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     datasets.logging.set_verbosity_error()
@@ -97,6 +106,13 @@ def read_tokenizer(model: ModelFolder) -> Any:
     )
     tokenizer.chat_template = model.template
     return tokenizer
+
+
+def read_model(model: ModelFolder) -> Any:
+    """The model, in single precision, from safetensors only."""
+    return transformers.AutoModelForCausalLM.from_pretrained(
+        str(model.path), dtype=torch.float32, use_safetensors=True, local_files_only=True, trust_remote_code=False
+    )
 
 
 def encoded_rows(orders: Orders, tokenizer: Any, max_length: int) -> tuple[Encoded, ...]:
@@ -121,7 +137,7 @@ def train_to_end(trainer: transformers.Trainer, orders: Orders) -> Trained:
     """
     trainer.remove_callback(transformers.PrinterCallback)  # the step watch speaks for the trainer
     trainer.add_callback(StepWatch(orders))
-    start = newest_checkpoint(orders.checkpoints, orders.run.cache_key)
+    start = newest_of_all(orders.found)
     if start is not None:
         log.info("resuming at step %d", start.step)
     orders.stop.check()
@@ -130,9 +146,19 @@ def train_to_end(trainer: transformers.Trainer, orders: Orders) -> Trained:
         if trainer.state.global_step >= trainer.state.max_steps:
             metrics = average_metrics(trainer.state.log_history)
             _refuse_broken_weights(trainer.model)
-            trained = _leave(trainer, orders, metrics)
+            trained = _leave(trainer, orders, metrics) if orders.world.leads else Trained(orders.output, metrics)
     orders.stop.check()
     return trained
+
+
+def newest_of_all(found: Sequence[Checkpoint]) -> Checkpoint | None:
+    """The newest checkpoint that every process has; None where there is none, and all begin anew."""
+    if not distributed.is_initialized():
+        return found[0] if found else None
+    steps: list[set[int]] = [set() for _ in range(distributed.get_world_size())]
+    distributed.all_gather_object(steps, {one.step for one in found})
+    common = set.intersection(*steps)
+    return next((one for one in found if one.step in common), None)
 
 
 def average_metrics(history: Sequence[dict[str, float]]) -> dict[str, float]:
@@ -151,16 +177,16 @@ class SortedSteps:
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         rows = self.train_dataset if train_dataset is None else train_dataset
-        rows_per_step = self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps
-        return StepOrder(row_lengths(rows), rows_per_step, self.args.seed)
+        rows_per_pass = self.args.per_device_train_batch_size * self.args.world_size
+        return StepOrder(row_lengths(rows), rows_per_pass * self.args.gradient_accumulation_steps, self.args.seed)
 
 
 def row_lengths(rows: Any) -> list[int]:
-    """Tokens of each row of a data set in TRL's columns; of the longer answer, where there are two."""
+    """Tokens of each row of a data set in TRL's columns; of both answers, where there are two."""
     if "input_ids" in rows.column_names:
         return [len(tokens) for tokens in rows["input_ids"]]
     parts = zip(rows["prompt_ids"], rows["chosen_ids"], rows["rejected_ids"], strict=True)
-    return [len(prompt) + max(len(chosen), len(rejected)) for prompt, chosen, rejected in parts]
+    return [len(prompt) + len(chosen) + len(rejected) for prompt, chosen, rejected in parts]
 
 
 class StepWatch(TrainerCallback):
@@ -174,6 +200,7 @@ class StepWatch(TrainerCallback):
     ) -> TrainerControl:
         """Stop between two steps; the last step needs no checkpoint, because the model follows."""
         self._orders.progress.step(state.global_step, state.max_steps)
+        self._orders.stop.requested = anyone(flag=self._orders.stop.requested)
         last = state.global_step >= state.max_steps
         if last:
             control.should_save = False
@@ -193,9 +220,26 @@ class StepWatch(TrainerCallback):
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Seal what was just saved, then let go of older checkpoints."""
         folder = Path(str(args.output_dir))
-        seal(folder / f"checkpoint-{state.global_step}", self._orders.run.cache_key, state.global_step)
-        remove_older(folder)
-        log.info("checkpoint at step %d of %d", state.global_step, state.max_steps)
+        await_others()  # each has a file of its own in it
+        if self._orders.world.local_rank == 0:
+            seal(folder / f"checkpoint-{state.global_step}", self._orders.run.cache_key, state.global_step)
+            remove_older(folder)
+            log.info("checkpoint at step %d of %d", state.global_step, state.max_steps)
+
+
+def anyone(*, flag: bool) -> bool:
+    """Whether the flag is up in any process."""
+    if not distributed.is_initialized():
+        return flag
+    raised = torch.tensor(int(flag))
+    distributed.all_reduce(raised, distributed.ReduceOp.MAX)
+    return bool(raised)
+
+
+def await_others() -> None:
+    """Go on when every process has come here."""
+    if distributed.is_initialized():
+        distributed.barrier()
 
 
 def _leave(trainer: transformers.Trainer, orders: Orders, metrics: dict[str, float]) -> Trained:

@@ -1,0 +1,115 @@
+"""Which processes train together: how many in this pod, on how many nodes, and which of them one is. Pure, no torch.
+
+Each takes its share of every batch, and the gradients are averaged (data-parallel training; Li et al. 2020,
+arXiv:2006.15704). Planned by `stage`, started by `ranks`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from plumbline_trainer.batches import MOST_PASSES
+from plumbline_trainer.failures import BadConfiguration, BadSpec
+
+__all__ = ["ALONE", "LOOPBACK", "Nodes", "Team", "World", "plan_team", "read_nodes"]
+
+LOOPBACK: Final = "127.0.0.1"
+SMALL_MODEL_BYTES: Final = 64 * 2**20
+"""Below this, a step's products are so short that threads cost more by waking than they bring (docs/training.md)."""
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """The pods of one Job, and which of them this is."""
+
+    count: int = 1
+    rank: int = 0
+    leader: str = LOOPBACK
+    """Where the pod of rank 0 is found."""
+    port: int = 0
+    """Where its processes meet; 0 takes a free one, which does for one node."""
+
+
+@dataclass(frozen=True)
+class Team:
+    """The processes of this pod among those of all."""
+
+    processes: int
+    """In each pod."""
+    threads: int
+    """Of each process."""
+    nodes: Nodes = field(default_factory=Nodes)
+
+    @property
+    def size(self) -> int:
+        """Processes in all pods."""
+        return self.processes * self.nodes.count
+
+
+@dataclass(frozen=True)
+class World:
+    """Which process this is."""
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+    """Within its pod."""
+
+    @property
+    def leads(self) -> bool:
+        """Whether this one speaks for all and leaves the model."""
+        return self.rank == 0
+
+
+ALONE: Final = World()
+"""The process that trains by itself."""
+
+
+def read_nodes(environment: Mapping[str, str]) -> Nodes:
+    """The pods of this Job, as torch's own launcher is told of them: PET_NNODES, PET_NODE_RANK, PET_MASTER_ADDR, _PORT.
+
+    Raises:
+        BadConfiguration: they are there and make no sense.
+    """
+    count = _number(environment, "PET_NNODES", "1")
+    if count == 1:
+        return Nodes()
+    rank, port = _number(environment, "PET_NODE_RANK", ""), _number(environment, "PET_MASTER_PORT", "")
+    leader = environment.get("PET_MASTER_ADDR", "")
+    if not (0 <= rank < count and 0 < port < 65536 and leader):
+        raise BadConfiguration(
+            f"PET_NODE_RANK {rank} of PET_NNODES {count}, PET_MASTER_ADDR {leader or 'missing'}, "
+            f"PET_MASTER_PORT {port}: give a rank below the number of nodes, and the address and port of node 0"
+        )
+    return Nodes(count, rank, leader, port)
+
+
+def plan_team(nodes: Nodes, threads: int, batch_size: int, model_bytes: int) -> Team:
+    """Divide the cores of this pod: among processes where the model is small, else among the threads of one.
+
+    Args:
+        nodes: The pods of the Job.
+        threads: Cores of each pod.
+        batch_size: Rows or pairs of a batch, which all processes share.
+        model_bytes: Size of the weights.
+
+    Raises:
+        BadSpec: The batch cannot be divided among the nodes.
+    """
+    if batch_size % nodes.count:
+        raise BadSpec(
+            f"batchSize: {batch_size} cannot be divided among {nodes.count} nodes; give a multiple of {nodes.count}"
+        )
+    share = batch_size // nodes.count
+    small = model_bytes < SMALL_MODEL_BYTES
+    most = max(1, MOST_PASSES // nodes.count) if small else 1
+    # A process with one row alone would mostly wait.
+    processes = next(n for n in range(min(threads, most), 0, -1) if n == 1 or (share % n == 0 and share // n > 1))
+    return Team(processes, threads // processes, nodes)
+
+
+def _number(environment: Mapping[str, str], name: str, default: str) -> int:
+    text = environment.get(name) or default
+    if not text.isdecimal():
+        raise BadConfiguration(f"{name}: {text or 'missing'} is no number; give one, or leave out PET_NNODES")
+    return int(text)
