@@ -27,7 +27,6 @@ from plumbline_trainer.progress import ProgressLog
 from plumbline_trainer.settings import Settings, library_environment, read_settings
 from plumbline_trainer.stage import Stage, clear_work, run_stage
 from plumbline_trainer.stopping import StopSwitch
-from plumbline_trainer.world import read_nodes
 
 __all__ = ["main"]
 
@@ -79,7 +78,8 @@ def attempt(file: Path, work: Path, settings: Settings, stop: StopSwitch) -> tup
         shutil.rmtree(work / "tmp", ignore_errors=True)  # what a killed attempt left
         (work / "tmp").mkdir(parents=True)
         progress = ProgressLog(settings.progress, _now)
-        return run_stage(Stage(orders, work.absolute(), progress, stop, _now, read_nodes(os.environ))), ExitCode.OK
+        place = (settings.nodes(), settings.another_reporter)
+        return run_stage(Stage(orders, work.absolute(), progress, stop, _now, *place)), ExitCode.OK
     except Preempted as stopped:
         return _preempted(key, str(stopped))
     except (StageFailure, StoreError) as failure:

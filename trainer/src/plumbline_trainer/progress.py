@@ -38,6 +38,11 @@ class ProgressLog:
         counted = (Metric(name="done", value=str(done)), Metric(name="total", value=str(total))) if total else ()
         self._write(self._percentage, None, (Metric(name="phase", value=name), *counted), always=not total)
 
+    def trained(self, next_phase: str) -> None:
+        """Say what goes on when all steps are done, wherever they were counted."""
+        self._percentage = 100
+        self.phase(next_phase)
+
     def step(self, step: int, max_steps: int, numbers: Mapping[str, float] | None = None) -> None:
         """Say that a step is done; numbers are kept until newer ones come."""
         now = self._clock()

@@ -1,16 +1,18 @@
-"""What a stage takes from its surroundings: where summary and progress go, and the environment of the libraries.
+"""What a stage takes from its surroundings: where summary and progress go, its nodes, the environment of libraries.
 
 Read once, by `main`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from plumbline_api.names import ENV_TERMINATION_LOG
-from plumbline_store import Reporter, reporter_from
+from plumbline_store import Reporter, Silence, reporter_from
+from plumbline_trainer.world import Nodes, read_nodes
 
-__all__ = ["Settings", "library_environment", "read_settings", "thread_environment"]
+__all__ = ["Settings", "library_environment", "read_settings"]
 
 KUBERNETES_TERMINATION_LOG = "/dev/termination-log"
 
@@ -21,6 +23,10 @@ class Settings:
 
     termination_log: Path
     progress: Reporter
+    another_reporter: Callable[[], Reporter] = Silence
+    """Makes the same again, for a process that is started to train."""
+    nodes: Callable[[], Nodes] = Nodes
+    """The pods of this Job; raises BadConfiguration where what is told of them makes no sense."""
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
@@ -28,12 +34,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     return Settings(
         termination_log=Path(environment.get(ENV_TERMINATION_LOG) or KUBERNETES_TERMINATION_LOG),
         progress=reporter_from(environment),
+        another_reporter=partial(reporter_from, environment),
+        nodes=partial(read_nodes, environment),
     )
-
-
-def thread_environment(threads: int) -> dict[str, str]:
-    """How many threads a process computes with, for whoever asks when it is imported."""
-    return {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
 
 
 def library_environment(threads: int, work: Path) -> dict[str, str]:
@@ -44,7 +47,9 @@ def library_environment(threads: int, work: Path) -> dict[str, str]:
     Matrix tiles (AMX) stay unused: some virtual machines announce them and kill the program (SIGILL) at its first bf16
     product.
     """
-    return thread_environment(threads) | {
+    return {
+        "OMP_NUM_THREADS": str(threads),
+        "MKL_NUM_THREADS": str(threads),
         "OMP_WAIT_POLICY": "PASSIVE",
         "GOMP_SPINCOUNT": "0",
         "ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16",

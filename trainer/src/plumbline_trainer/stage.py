@@ -4,7 +4,6 @@ Called by `main`. Nothing heavy is imported before the stage cache was asked and
 """
 
 import logging
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from plumbline_api.alignment import DpoOptions, Reuse, SftOptions
 from plumbline_api.artifact import ArtifactRef, MediaType, Parent
 from plumbline_api.report import Report, Result, Summary
 from plumbline_api.runfile import RunFile
-from plumbline_store import FileStore, Silence, StoreError, open_store, reporter_from
+from plumbline_store import FileStore, Reporter, Silence, StoreError, open_store
 from plumbline_trainer.advice import advise
 from plumbline_trainer.checkpoints import SEAL, Checkpoint, complete_checkpoints, read_seal
 from plumbline_trainer.failures import StageFailure
@@ -25,7 +24,6 @@ from plumbline_trainer.options import refuse_impossible
 from plumbline_trainer.outcome import describe_failure, library_versions
 from plumbline_trainer.preparation import Prepared, options_of, prepare
 from plumbline_trainer.progress import ProgressLog
-from plumbline_trainer.settings import thread_environment
 from plumbline_trainer.stopping import StopSwitch
 from plumbline_trainer.world import ALONE, Nodes, World, plan_team
 
@@ -51,6 +49,8 @@ class Stage:
     clock: Callable[[], datetime]
     nodes: Nodes = field(default_factory=Nodes)
     """The pods that train together."""
+    another_reporter: Callable[[], Reporter] = Silence
+    """Makes one for a process that is started to train."""
 
 
 @dataclass
@@ -118,7 +118,6 @@ def _train(stage: Stage, prepared: Prepared, record: Record) -> Path:
     options = options_of(stage.run)
     team = plan_team(stage.nodes, stage.run.threads, options.batch_size, prepared.model.weight_bytes)
     log.info("%d process(es) with %d thread(s) each, on %d node(s)", team.processes, team.threads, team.nodes.count)
-    os.environ.update(thread_environment(team.threads))
     stage.progress.phase("starting torch")
     train = _load(options)
     found = complete_checkpoints(stage.work / "checkpoints", stage.run.cache_key)
@@ -160,7 +159,7 @@ def _learn(
     if world == ALONE:
         return train(Orders(stage.run, prepared, stage.work, stage.progress, stop, world, threads, found))
     # A thread that reports did not come along when this process was forked.
-    reporter = reporter_from(os.environ) if world.leads else Silence()
+    reporter = stage.another_reporter() if world.leads else Silence()
     try:
         progress = ProgressLog(reporter, stage.clock)
         return train(Orders(stage.run, prepared, stage.work, progress, stop, world, threads, found))
@@ -177,7 +176,7 @@ def _read_model(stage: Stage, folder: Path) -> dict[str, float]:
 
 
 def _publish(stage: Stage, store: FileStore, folder: Path, licence: str | None) -> ArtifactRef:
-    stage.progress.phase("publishing")
+    stage.progress.trained("publishing")
     parents = tuple(Parent(role=role, digest=stage.run.inputs[role].digest) for role in ("dataset", "model"))
     adapter = (folder / "adapter_config.json").is_file()
     kind = MediaType.ADAPTER if adapter else MediaType.MODEL

@@ -27,7 +27,7 @@ class LocalSettings:
     first_delay: float = 1.0
     """Before the first retry of a Job or container; it doubles each time."""
     longest_delay: float = 60.0
-    poll: float = 0.5
+    poll: float = 1.0
     """Between two looks at progress files."""
     ending_poll: float = 0.05
     """Between two looks at processes of an earlier plumbline that are ending."""
