@@ -18,6 +18,7 @@ from plumbline_trainer.failures import BadSpec, OutOfMemory, explain
 from plumbline_trainer.main import attempt, read_run_file, run
 from plumbline_trainer.settings import Settings, library_environment, read_settings
 from plumbline_trainer.stopping import StopSwitch
+from plumbline_trainer.world import Nodes
 from tests.support.build import suite
 from tests.support.tiny_model import TEMPLATE, make_tiny_tokenizer
 from tests.support.tiny_stage import Bench, make_bench, pair_rows
@@ -189,10 +190,13 @@ def test_an_unforeseen_error_is_internal_and_its_text_stays_out() -> None:
 
 
 def test_settings_come_from_the_environment_or_the_pods_places(tmp_path: Path) -> None:
-    assert read_settings({}) == Settings(Path("/dev/termination-log"), Silence())
+    nothing = read_settings({})
+    assert (nothing.termination_log, nothing.progress) == (Path("/dev/termination-log"), Silence())
+    assert (nothing.another_reporter(), nothing.nodes()) == (Silence(), Nodes())
     found = read_settings({"PLUMBLINE_TERMINATION_LOG": "/t", "PLUMBLINE_PROGRESS": "/p"})
     assert found.termination_log == Path("/t")
     assert isinstance(found.progress, FileReporter)
+    assert isinstance(found.another_reporter(), FileReporter)
 
 
 def test_the_libraries_environment_keeps_threads_calm_and_the_hub_off(tmp_path: Path) -> None:
