@@ -136,9 +136,18 @@ def _broken_gates() -> Iterator[Broken]:
         "rules must hold one at least that is Required, or nothing could fail",
         {"spec.rules[0].enforcement": "Reported", "spec.rules[2].enforcement": "Reported"},
     )
+    yield broken("spec", "compute must leave nodes at 1: an evaluation runs in one pod", {"spec.compute.nodes": 2})
 
+
+_SERVED_BY_ONE: Final = Broken(
+    Kind.GUARDED_INFERENCE,
+    "spec",
+    "compute must leave nodes at 1: each replica serves by itself; spec.replicas says how many there are",
+    {"spec.compute.nodes": 2},
+)
 
 BROKEN: Final = (
+    _SERVED_BY_ONE,
     *_broken_runs(),
     *_broken_suites(),
     *_broken_gates(),

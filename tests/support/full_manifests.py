@@ -56,7 +56,7 @@ _SPECS: Final[Mapping[Kind, Any]] = {
                 },
             },
         ],
-        "compute": {"cpu": "500m", "memory": "4Gi", **_PLACE},
+        "compute": {"nodes": 4, "cpu": "500m", "memory": "4Gi", **_PLACE},
         "output": {"merge": False},
         "reuse": "Never",
         "queue": {"name": "gpu-queue", "priorityClass": "research"},
@@ -104,12 +104,12 @@ _SPECS: Final[Mapping[Kind, Any]] = {
                 "enforcement": "Reported",
             },
         ],
-        "compute": {"cpu": "1", "memory": "2Gi", **_PLACE},
+        "compute": {"nodes": 1, "cpu": "1", "memory": "2Gi", **_PLACE},
     },
     Kind.GUARDED_INFERENCE: {
         "gate": {"name": "gate"},
         "engine": {"type": "transformers", "maxTokens": 128},
-        "compute": {"cpu": "1.5", "memory": "2Gi", **_PLACE},
+        "compute": {"nodes": 1, "cpu": "1.5", "memory": "2Gi", **_PLACE},
         "guard": {
             "rules": {"configMap": {"name": "guard-rules"}},
             "refusal": {"text": "I can't help with that."},

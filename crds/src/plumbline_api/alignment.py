@@ -292,7 +292,7 @@ class StageStatus(Document):
     message: Annotated[str, Field(max_length=1024)] = ""
     """The same for people: object, fact, next action."""
     job: Annotated[str, Field(max_length=63)] | None = None
-    """The Job of the newest attempt."""
+    """The Job, or the JobSet, of the newest attempt."""
     cached: bool = False
     """Whether the result was taken from an identical earlier stage."""
     output: Digest | None = None

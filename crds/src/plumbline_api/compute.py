@@ -1,7 +1,7 @@
 """What the pods of an object may use, where they run, and the queue that admits them. Read by the operator's plans."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 
@@ -83,8 +83,10 @@ class Toleration(Document):
 
 
 class Compute(Document):
-    """What one pod may use, and where it runs."""
+    """What one pod may use, where it runs, and how many of them work together."""
 
+    nodes: Annotated[int, Field(ge=1, le=64)] = 1
+    """Pods that train together, each on a share of every batch; only of an AlignmentRun."""
     cpu: Quantity = "2"
     """Cores; training uses all of them."""
     memory: Quantity | None = None
@@ -95,6 +97,10 @@ class Compute(Document):
     """Labels that a node must have."""
     tolerations: Annotated[tuple[Toleration, ...], Field(max_length=16)] = ()
     """Taints of nodes that do not matter."""
+
+    def of_one_pod(self) -> dict[str, Any]:
+        """Plain JSON data of what one of the pods gets, however many there are."""
+        return {key: value for key, value in self.dump().items() if key != "nodes"}
 
 
 class Queue(Document):

@@ -181,6 +181,10 @@ class EvalGateSpec(Document):
     def _can_fail(self) -> bool:
         return any(rule.enforcement == Enforcement.REQUIRED for rule in self.rules)
 
+    @constraint("must leave nodes at 1: an evaluation runs in one pod", field="compute", cel="self.compute.nodes == 1")
+    def _evaluates_in_one_pod(self) -> bool:
+        return self.compute.nodes == 1
+
 
 class RuleRow(Document):
     """One line of a verdict: what was required, what was seen."""

@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from plumbline_api.compute import Compute
+from plumbline_api.constraints import constraint
 from plumbline_api.meta import Conditions, ObjectMeta, ObservedGeneration
 from plumbline_api.model import Document
 from plumbline_api.names import API_VERSION, Kind
@@ -86,6 +87,14 @@ class GuardedInferenceSpec(Document):
     """What stands between clients and the engine."""
     replicas: Annotated[int, Field(ge=1, le=64)] | None = None
     """Pods that serve; left out, an autoscaler may set their number (without one, it is one)."""
+
+    @constraint(
+        "must leave nodes at 1: each replica serves by itself; spec.replicas says how many there are",
+        field="compute",
+        cel="self.compute.nodes == 1",
+    )
+    def _serves_from_one_pod(self) -> bool:
+        return self.compute.nodes == 1
 
 
 class Served(Document):

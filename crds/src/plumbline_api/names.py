@@ -13,6 +13,10 @@ __all__ = [
     "CONTAINER_GUARD",
     "CONTAINER_WORKER",
     "ENV_HOST",
+    "ENV_MASTER_ADDRESS",
+    "ENV_MASTER_PORT",
+    "ENV_NODES",
+    "ENV_NODE_RANK",
     "ENV_PROGRESS",
     "ENV_STATUS_AUTHORITY",
     "ENV_STATUS_TOKEN",
@@ -22,6 +26,7 @@ __all__ = [
     "GROUP",
     "INPUTS_CONFIG_MAP",
     "INPUTS_KEY",
+    "LABEL_GANG",
     "LABEL_GATE",
     "LABEL_MANAGED_BY",
     "LABEL_OWNER",
@@ -43,6 +48,7 @@ __all__ = [
     "POLICY_FILE",
     "PORT_ENGINE",
     "PORT_GUARD",
+    "PORT_MASTER",
     "RETRY_ANNOTATION",
     "RULES_KEY",
     "RUN_FILE",
@@ -56,6 +62,7 @@ __all__ = [
     "Kind",
     "Purpose",
     "child_name",
+    "gang_name",
     "port_variable",
     "short_hash",
     "status_audience",
@@ -82,6 +89,8 @@ LABEL_STAGE: Final = f"{GROUP}/stage"
 """On stage Jobs: the name of the stage."""
 LABEL_SUITE: Final = f"{GROUP}/suite"
 """On evaluation Jobs: the RedTeamSuite they execute; read by the suite's own status."""
+LABEL_GANG: Final = f"{GROUP}/gang"
+"""On pods that train together: the Job or JobSet they are part of. Read by its Service and its NetworkPolicy."""
 LABEL_GATE: Final = f"{GROUP}/gate"
 """On served Deployments: the EvalGate that let them pass."""
 LABEL_SUBJECT: Final = f"{GROUP}/subject"
@@ -136,6 +145,14 @@ STATUS_LIMIT_BYTES: Final = 8192
 """The longest report that the status endpoint reads."""
 ENV_HOST: Final = "PLUMBLINE_HOST"
 """The address on which a guard listens: all in a pod, loopback where there is none."""
+ENV_NODES: Final = "PET_NNODES"
+"""Set for pods that train together, by the name that torch's own launcher reads: how many there are."""
+ENV_NODE_RANK: Final = "PET_NODE_RANK"
+"""Which of them this is, from 0 on; 0 leads, publishes and leaves the summary."""
+ENV_MASTER_ADDRESS: Final = "PET_MASTER_ADDR"
+"""Where the one of rank 0 is."""
+ENV_MASTER_PORT: Final = "PET_MASTER_PORT"
+"""The port on which it waits for the others."""
 SUMMARY_LIMIT_BYTES: Final = 4096
 """What Kubernetes keeps of a termination message."""
 
@@ -144,6 +161,7 @@ CONTAINER_ENGINE: Final = "engine"
 CONTAINER_GUARD: Final = "guard"
 PORT_ENGINE: Final = "engine"
 PORT_GUARD: Final = "guard"
+PORT_MASTER: Final = "master"
 
 
 class Kind(StrEnum):
@@ -220,6 +238,16 @@ def child_name(owner: str, role: str, content: str) -> str:
     At most 63 characters: the owner (40 at most), a role (11 at most, cut), ten digits of the content's hash.
     """
     return f"{owner[:40].rstrip('-')}-{role[:11].strip('-')}-{short_hash(content)}"
+
+
+def gang_name(owner: str, role: str, content: str) -> str:
+    """A computed name for a Job or JobSet of several pods, from which Kubernetes makes longer names.
+
+    At most 50 characters, so that the names of a JobSet's pods stay within 63, and a letter first, as the names of
+    Services and of JobSets need it.
+    """
+    name = f"{owner[:30].rstrip('-')}-{role[:7].strip('-')}-{short_hash(content)}"
+    return name if name[0].isalpha() else f"n{name}"
 
 
 def port_variable(port_name: str) -> str:

@@ -51,7 +51,9 @@ class RunFile(Document):
     seed: int
     """Makes data order, initialisation and the choice of cases repeatable."""
     threads: Annotated[int, Field(ge=1, le=1024)]
-    """Threads to compute with."""
+    """Threads to compute with, on each node."""
+    nodes: Annotated[int, Field(ge=1, le=64)] = 1
+    """Pods that do the work together; which of them this is, and where the first is, stands in the environment."""
     merge: bool = False
     """Merge adapters into the published model."""
     cache_key: Digest
