@@ -20,6 +20,8 @@ from plumbline_operator.decide import decide
 from plumbline_operator.decision import Child, Decision, Event
 from plumbline_operator.execute import execute
 from plumbline_operator.observed import (
+    JOB,
+    JOB_SET,
     ChildRef,
     DeploymentState,
     GateState,
@@ -122,8 +124,8 @@ class World:
 
     def lose(self, name: str) -> None:
         """Delete a Job behind the operator's back."""
-        owner, _ = self.jobs.pop(name)
-        self.children[owner].discard(ChildRef("Job", name))
+        owner, job = self.jobs.pop(name)
+        self.children[owner].discard(ChildRef(job.kind, name))
 
     def open_jobs(self) -> list[str]:
         """Names of Jobs that have not ended."""
@@ -183,8 +185,9 @@ class World:
         self.children[owner].add(child.ref)
         self.created.append(f"{child.ref.kind}/{child.ref.name}")
         labels = dict(child.manifest["metadata"]["labels"])
-        if child.ref.kind == "Job":
-            fresh = JobState(child.ref.name, labels, JobPhase.PENDING, waiting_since=later(self.seconds))
+        if child.ref.kind in (JOB, JOB_SET):
+            since = later(self.seconds)
+            fresh = JobState(child.ref.name, labels, JobPhase.PENDING, child.ref.kind, waiting_since=since)
             self.jobs[child.ref.name] = (owner, fresh)
         if child.ref.kind == "Deployment":
             self.deployments[child.ref.name] = (owner, DeploymentState(child.ref.name))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from plumbline_api.alignment import AlignmentRun, AlignmentRunStatus
 from plumbline_api.configmap import ConfigMap
@@ -21,6 +21,8 @@ from plumbline_api.report import Summary
 from plumbline_api.runfile import Input
 
 __all__ = [
+    "JOB",
+    "JOB_SET",
     "ChildRef",
     "DeploymentState",
     "GateState",
@@ -60,6 +62,10 @@ class ChildRef:
     name: str
 
 
+JOB: Final = "Job"
+JOB_SET: Final = "JobSet"
+
+
 @dataclass(frozen=True)
 class Problem:
     """Why something cannot be used, in words for a person: place, fact, remedy."""
@@ -72,9 +78,9 @@ class JobPhase(StrEnum):
     """Life of a Job, retries included: Failed means that no retry is left."""
 
     PENDING = "Pending"
-    """None of its pods has begun to work."""
+    """No pod has begun to work; of several nodes, not every node's."""
     RUNNING = "Running"
-    """One has, even where the next has to wait."""
+    """Every node's has, even where the next has to wait."""
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
 
@@ -86,6 +92,8 @@ class JobState:
     name: str
     labels: Mapping[str, str]
     phase: JobPhase
+    kind: str = JOB
+    """Job, or JobSet where one does a Job's work."""
     summary: Summary | None = None
     problem: Problem | None = None
     """Why it failed; before its end, why it does not go on at the moment."""
@@ -93,7 +101,7 @@ class JobState:
     preempted: bool = False
     """The last attempt was ended from outside; another one will resume."""
     waiting_since: datetime | None = None
-    """Since when a first pod should have begun to work; None once one has, and while a queue holds the Job."""
+    """Since when its pods should have begun to work; None once all have, and while a queue holds the Job."""
     hopeless: bool = False
     """The problem of a Job that has not ended will not pass by itself."""
     deleting: bool = False
@@ -163,6 +171,8 @@ class Runtime:
     """Egress rules of a NetworkPolicy that every pod gets; empty allows nothing, None makes no such policy."""
     start_deadline: int | None = None
     """Seconds that a pod may need to begin its work before that is a failure; None waits for ever."""
+    job_sets: bool = False
+    """Whether a stage of several nodes is made as a JobSet: the cluster serves them, and the settings allow it."""
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ def outdated(observed: Observed, planned: Collection[str]) -> tuple[ChildRef, ..
     """Jobs that have not ended and that nobody plans (any more), for example since a suite changed; to be deleted."""
     unfinished = (JobPhase.PENDING, JobPhase.RUNNING)
     return tuple(
-        ChildRef("Job", job.name)
+        ChildRef(job.kind, job.name)
         for job in observed.jobs
         if job.phase in unfinished and job.name not in planned and not job.deleting
     )

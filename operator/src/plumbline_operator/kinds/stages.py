@@ -4,8 +4,9 @@ Called by decide_run. A stage that succeeded is passed over for good; the first 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Final
 
 from plumbline_api.alignment import AlignmentRun, AlignmentRunStatus, Stage, StageState, StageStatus
 from plumbline_api.reasons import ConditionType, Reason
@@ -13,9 +14,10 @@ from plumbline_api.runfile import Input
 from plumbline_operator.decision import Child
 from plumbline_operator.kinds.references import outdated
 from plumbline_operator.kinds.waiting import give_up, next_look
-from plumbline_operator.observed import ChildRef, JobPhase, JobState, Observed
+from plumbline_operator.observed import JOB, JOB_SET, ChildRef, JobPhase, JobState, Observed
+from plumbline_operator.plan.gangs import plan_gang
 from plumbline_operator.plan.inputs import MODEL, dataset_input, held_out_input
-from plumbline_operator.plan.network import plan_job_policy
+from plumbline_operator.plan.network import plan_job_policy, reaches_dns
 from plumbline_operator.plan.stages import plan_stage
 from plumbline_operator.status.conditions import find_condition
 
@@ -43,11 +45,11 @@ def walk_stages(
         row = rows[index]
         if row.state != StageState.SUCCEEDED:
             children = _children(run, observed, stage, row, _stage_inputs(stage, model, inputs), status.attempt)
-            name = children[-1].ref.name if children else row.job or ""
+            name = next((child.ref.name for child in children if child.ref.kind in (JOB, JOB_SET)), row.job or "")
             job = _give_up(row, jobs.get(name), observed, now, _asked(status, rows[:index]))
             row = rows[index] = _look(row, name, job, now)
         if row.state != StageState.SUCCEEDED:
-            return _stay(rows, row, children, jobs.get(name), observed, now)
+            return _stay(run, rows, row, children, jobs.get(name), observed, now)
         if row.output is None:
             raise AssertionError("a succeeded stage has an output")
         model = Input(uri=observed.runtime.store, digest=row.output)
@@ -57,16 +59,23 @@ def walk_stages(
 def _children(
     run: AlignmentRun, observed: Observed, stage: Stage, row: StageStatus, inputs: Mapping[str, Input], attempt: int
 ) -> tuple[Child, ...]:
-    """What the stage needs: its ConfigMap and its Job, or nothing while the Job that its row names is there.
+    """What the stage needs: its ConfigMap, its Job and what comes with it; of that, what is not the Job that it has.
 
-    That one is the stage's Job whatever would be planned today: between two looks nothing of a stage can change but the
-    settings, above all the images, and a newer operator must not end hours of work that an older one has begun.
+    The Job that its row names is the stage's Job whatever would be planned today: between two looks nothing of a stage
+    can change but the settings, above all the images, and a newer operator must not end hours of work that an older one
+    has begun. Whether it is a JobSet stays as it was, too.
     """
-    there = row.job is not None and ChildRef("Job", row.job) in observed.children
-    if there and ChildRef("ConfigMap", row.job or "") in observed.children:
-        return ()
-    planned = plan_stage(observed.key, run, stage, dict(inputs), observed.runtime, attempt)
-    return planned if not there or planned[-1].ref.name == row.job else ()
+    name = row.job or ""
+    kind = next((kind for kind in (JOB, JOB_SET) if ChildRef(kind, name) in observed.children), None)
+    if kind is None:
+        return plan_stage(observed.key, run, stage, dict(inputs), observed.runtime, attempt)
+    runtime = replace(observed.runtime, job_sets=kind == JOB_SET)
+    several = run.spec.compute.nodes > 1
+    beside = plan_gang(observed.key, name, runtime, job_set=runtime.job_sets) if several else ()
+    if ChildRef("ConfigMap", name) in observed.children:
+        return beside
+    planned = plan_stage(observed.key, run, stage, dict(inputs), runtime, attempt)
+    return planned if planned[-1].ref.name == name else beside
 
 
 def _give_up(
@@ -93,6 +102,7 @@ def _stage_inputs(stage: Stage, model: Input, inputs: Mapping[str, Input]) -> di
 
 
 def _stay(
+    run: AlignmentRun,
     rows: list[StageStatus],
     row: StageStatus,
     children: Sequence[Child],
@@ -103,10 +113,24 @@ def _stay(
     """What the stage that is not done needs: its children, or, where it failed, that none of them runs on."""
     if row.state == StageState.FAILED:
         return Walk(tuple(rows), outdated=outdated(observed, ()))
+    if job is None and _cannot_meet(run, observed):
+        rows[rows.index(row)] = row.model_copy(update={"reason": Reason.BAD_CONFIGURATION, "message": _NO_DNS})
+        return Walk(tuple(rows), outdated=outdated(observed, ()))
     wanted = (*plan_job_policy(observed.key, observed.runtime), *children)
     missing = tuple(child for child in wanted if child.ref not in observed.children)
     look = None if job is None else next_look([job], observed.runtime.start_deadline, now)
     return Walk(tuple(rows), missing, outdated(observed, {row.job or ""}), look)
+
+
+def _cannot_meet(run: AlignmentRun, observed: Observed) -> bool:
+    """Whether pods of several nodes would never find each other."""
+    return run.spec.compute.nodes > 1 and not reaches_dns(observed.runtime)
+
+
+_NO_DNS: Final = (
+    "pods of several nodes find each other by DNS, but the operator's settings let none reach a name server; "
+    "add UDP port 53 to workloads.egress of the Helm chart, or set spec.compute.nodes to 1"
+)
 
 
 def halt(walk: Walk, observed: Observed) -> Walk:

@@ -24,7 +24,7 @@ def plan_evaluation(
     """The ConfigMap and the Job; baseline and subject of equal digest share one Job."""
     run_file = _run_file(key, suite, model, compute, runtime)
     # Where it runs is no part of the result, but a Job that no node takes must become another when that is changed.
-    placement = digest_of(compute)
+    placement = digest_of(compute.of_one_pod())
     name = names.child_name(key.name, suite.metadata.name, f"{run_file.cache_key} {placement} {attempt}")
     child_labels = labels(Kind.EVAL_GATE, key.name) | {
         names.LABEL_PURPOSE: Purpose.EVALUATION.value,

@@ -116,6 +116,8 @@ class PodPlan:
     grace_seconds: int = 30
     compute: Compute = field(default_factory=Compute)
     """Where it runs; what its containers may use stands in them."""
+    subdomain: str = ""
+    """The headless Service through which it has a name."""
 
 
 def pod_template(plan: PodPlan, runtime: Runtime) -> Manifest:
@@ -176,6 +178,7 @@ def _placement(plan: PodPlan, runtime: Runtime) -> Manifest:
         "tolerations": [toleration.dump() for toleration in plan.compute.tolerations],
         "imagePullSecrets": [{"name": name} for name in runtime.pull_secrets],
         "serviceAccountName": runtime.service_accounts.get(plan.made_for),
+        "subdomain": plan.subdomain,
     }
     return {key: value for key, value in found.items() if value}
 

@@ -84,7 +84,7 @@ def _content(wanted: GuardedInference, subject: Input, policy: PolicyFile, runti
             "policy": policy.dump(),
             "model": subject.uri,
             "images": [runtime.images[image] for image in (Image.ENGINE, Image.GUARD)],
-            "compute": wanted.spec.compute.dump(),
+            "compute": wanted.spec.compute.of_one_pod(),
             "settings": [runtime.store_claim, runtime.service_accounts.get(Image.GUARD), *runtime.pull_secrets],
         }
     )
