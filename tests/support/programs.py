@@ -9,7 +9,10 @@ from tests.support import build
 __all__ = ["install", "program", "starts"]
 
 SOURCE = r'''#!{python} -SE
-"""Does, one word after another, what the file beside it (this file's name and .told) lists for this start."""
+"""Does, one word after another, what the file beside it (this file's name and .told) lists for this start.
+
+After `as=N` the words are for node N alone.
+"""
 import json, os, signal, sys, time
 
 told = json.load(open(sys.argv[0] + ".told"))
@@ -50,9 +53,19 @@ def serve(port, path_file):
         connection.close()
 
 
+rank, mine = os.environ.get("PET_NODE_RANK", "0"), True
 for word in words:
     verb, _, value = word.partition("=")
-    if verb == "succeed":
+    if verb == "as":
+        mine = rank == value
+    elif not mine:
+        continue
+    elif verb == "first":
+        mark = os.path.join(option("--work"), "begun")
+        if not os.path.exists(mark):
+            open(mark, "w").close()
+            leave(int(value))
+    elif verb == "succeed":
         summarise("Succeeded")
         leave(0)
     elif verb == "exit":
@@ -83,7 +96,7 @@ for word in words:
             os.setsid()
             time.sleep(60)
     elif verb == "dump":
-        with open(sys.argv[0] + ".seen", "w") as seen:
+        with open(sys.argv[0] + ".seen" + ("" if rank == "0" else rank), "w") as seen:
             json.dump({{"argv": sys.argv, "env": dict(os.environ), "cwd": os.getcwd()}}, seen)
     elif verb == "touch":
         open(os.path.join(option("--work"), value), "a").write("x\n")

@@ -52,6 +52,17 @@ def test_every_planned_job_is_understood() -> None:
         check_job(children[-1].manifest["spec"])
 
 
+def test_a_planned_job_of_several_nodes_is_understood() -> None:
+    spec = planned.stage(compute={"nodes": 2})[-1].manifest["spec"]
+    check_job(spec)
+    check_pod(spec["template"]["spec"])
+
+
+def test_how_several_nodes_run_here_is_told() -> None:
+    (told,) = ignored_fields(build.run(compute={"nodes": 3}))
+    assert told == "spec.compute.nodes: all 3 work beside each other on this machine"
+
+
 @pytest.mark.parametrize("field", ["hostNetwork", "runtimeClassName", "affinity"])
 def test_a_field_of_a_pod_that_nobody_has_thought_of_is_refused(field: str) -> None:
     spec = planned.stage(build.RUNTIME)[-1].manifest["spec"]["template"]["spec"]

@@ -1,4 +1,4 @@
-"""Fields that make no difference on one machine, and why: told when a manifest with one is run. Pure; for the CLI."""
+"""Fields that make no difference on one machine, or another one, and why; told when a manifest is run. Pure."""
 
 from collections.abc import Iterator
 
@@ -21,6 +21,8 @@ def _ignored(thing: PlumblineObject) -> Iterator[str]:
             yield "spec.compute.nodeSelector changes nothing here: this machine is the only node"
         if thing.spec.compute.tolerations:
             yield "spec.compute.tolerations changes nothing here: this machine has no taints"
+    if isinstance(thing, AlignmentRun) and thing.spec.compute.nodes > 1:
+        yield f"spec.compute.nodes: all {thing.spec.compute.nodes} work beside each other on this machine"
     if isinstance(thing, AlignmentRun) and thing.spec.queue is not None:
         yield "spec.queue changes nothing here: Jobs wait for the cores of this machine only"
     if isinstance(thing, GuardedInference) and thing.spec.replicas is not None and thing.spec.replicas > 1:

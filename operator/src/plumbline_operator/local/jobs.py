@@ -3,7 +3,7 @@
 Called by `cluster`. What was decided about a Job lies in its folder, so a later plumbline goes on from there:
 
     manifest.json the manifest and the owner
-    work/         checkpoints; shared by all attempts, removed when the Job succeeded
+    work/         checkpoints; shared by all attempts, removed when the Job succeeded; work-N/ those of further nodes
     attempts/N/   one attempt: plan, logs, summary, progress, result
     done.json     how the Job ended
 """
@@ -25,7 +25,7 @@ from plumbline_operator.local.machine import Machine
 from plumbline_operator.local.offered import Unplannable, check_job
 from plumbline_operator.local.ownership import OwnedManifest, read_owned
 from plumbline_operator.local.podplan import PodPlan, PodResult
-from plumbline_operator.local.podspec import Place, cpu_request, declared_ports, plan_pod
+from plumbline_operator.local.podspec import Place, cpu_request, declared_ports, nodes_of, plan_pod, together
 from plumbline_operator.local.retries import Again, GiveUp, decide_next, was_disrupted
 from plumbline_operator.local.settings import LocalSettings
 from plumbline_operator.local.verdicts import explain_failure, explain_missing_summary, read_progress, read_summary
@@ -35,6 +35,7 @@ from plumbline_operator.observed import JobPhase, JobState, Problem
 __all__ = ["Job", "read_jobs"]
 
 DONE_FILE = "done.json"
+WORK = "work"
 
 
 class Done(Document):
@@ -116,7 +117,7 @@ class Job:
             if not isinstance(step, Again):
                 self._finish(step if isinstance(step, GiveUp) else None, len(results))
             elif await self._may_start(step.at):
-                async with machine.cores.hold(cpu_request(self.record.pod)):
+                async with machine.cores.hold(cpu_request(self.record.pod) * nodes_of(self.record.spec)):
                     if not self._stopping.is_set():
                         await self._attempt(step.seconds_left, machine, texts, changed)
             changed()
@@ -179,10 +180,15 @@ class Job:
         texts: Texts,
     ) -> PodPlan:
         check_job(self.record.spec)
-        spec = self.record.pod
-        volumes = make_volumes(spec, work=self.folder / "work", attempt=attempt.folder, texts=texts)
-        place = Place(attempt.folder, volumes, ports, settings.environment)
-        return plan_pod(spec, place, deadline=seconds_left, memory_period=settings.memory_period)
+        spec, count = self.record.pod, nodes_of(self.record.spec)
+        plans = []
+        for rank in range(count):
+            work = self.folder / (f"{WORK}-{rank}" if rank else WORK)
+            own = attempt.folder / f"node-{rank}" if rank else attempt.folder
+            volumes = make_volumes(spec, work=work, attempt=own, texts=texts)
+            place = Place(attempt.folder, volumes, ports, settings.environment, rank=rank)
+            plans.append(plan_pod(spec, place, deadline=seconds_left, memory_period=settings.memory_period))
+        return plans[0] if count == 1 else together(plans)
 
     def _finish(self, failed: GiveUp | None, attempts: int) -> None:
         folder = self.folder / "attempts" / str(attempts)
@@ -194,7 +200,8 @@ class Job:
             problem = explain_missing_summary(folder, self._worker)
         if problem is None:
             with in_plain_words(self.folder):
-                shutil.rmtree(self.folder / "work", ignore_errors=True)
+                for work in self.folder.glob(f"{WORK}*"):
+                    shutil.rmtree(work, ignore_errors=True)
             self._write(Done(phase=JobPhase.SUCCEEDED, attempt=attempts))
         else:
             self._fail(attempts, problem)

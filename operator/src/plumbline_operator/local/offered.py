@@ -17,11 +17,15 @@ _JOB: Final = frozenset(
     # One attempt follows another here anyway, and the cores of the machine are the only queue.
     | {"podReplacementPolicy", "suspend"}
 )
+_INDEXED: Final = frozenset(
+    # Several nodes are as many groups of processes, which begin and end together.
+    {"completionMode", "completions", "parallelism", "backoffLimitPerIndex", "maxFailedIndexes", "successPolicy"}
+)
 _POD: Final = frozenset(
     {"containers", "initContainers", "volumes", "terminationGracePeriodSeconds", "restartPolicy"}
     # Processes run on this machine, as the user who started them, without a cluster's services, registry and tokens.
     | {"securityContext", "automountServiceAccountToken", "serviceAccountName", "enableServiceLinks"}
-    | {"imagePullSecrets", "nodeSelector", "tolerations"}
+    | {"imagePullSecrets", "nodeSelector", "tolerations", "subdomain"}
 )
 _CONTAINER: Final = frozenset(
     {"name", "command", "args", "env", "ports", "resources", "volumeMounts", "restartPolicy"}
@@ -48,7 +52,7 @@ class Unplannable(Exception):
 
 def check_job(spec: Mapping[str, Any]) -> None:
     """Raise Unplannable where a Job asks for what is not offered."""
-    for field in sorted(set(spec) - _JOB):
+    for field in sorted(set(spec) - (_JOB | _INDEXED if spec.get("completionMode") == "Indexed" else _JOB)):
         raise Unplannable.because("the Job", field)
 
 

@@ -182,6 +182,16 @@ class Pod:
             self.stop(Cause.OUT_OF_MEMORY, container.plan.name, "the machine ran out of memory")
         elif container.plan.sidecar and self._workers_run():
             self.stop(Cause.EXITED, container.plan.name, "ended before the container it serves")
+        elif self.plan.led and (code != 0 or container is self.containers[0]):
+            self._end_all(container)
+
+    def _end_all(self, container: Container) -> None:
+        """One of several nodes has ended: why it did is why all do, unless it only lost a peer that failed."""
+        self.stop(Cause.EXITED, container.plan.name)
+        before = next((one for one in self.containers if one.plan.name == self.decided_by), container)
+        blameless = (0, os.EX_TEMPFAIL, 128 + signal.SIGTERM)
+        if self.cause == Cause.EXITED and before.exit_code == os.EX_TEMPFAIL and not container.killed:
+            self.decided_by = self.decided_by if container.exit_code in blameless else container.plan.name
 
     def _workers_run(self) -> bool:
         workers = [container for container in self.containers if not container.plan.sidecar]
@@ -244,7 +254,8 @@ class Pod:
     def _deciding_code(self, workers: list[Container]) -> int:
         named = [container for container in self.containers if container.plan.name == self.decided_by]
         codes = [container.exit_code or 0 for container in named or workers]
-        return next((code for code in codes if code), os.EX_SOFTWARE if self.decided_by else 0)
+        # A sidecar that ended well before its time did not; the leader of several nodes that did has done its work.
+        return next((code for code in codes if code), os.EX_SOFTWARE if self.decided_by and not self.plan.led else 0)
 
 
 def _probe(container: Container, wake: int) -> None:

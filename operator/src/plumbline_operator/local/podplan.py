@@ -72,6 +72,8 @@ class PodPlan:
     """Seconds this attempt may take."""
     memory_period: float = 0.1
     """Seconds between two looks at the memory in use."""
+    led: bool = False
+    """The first container leads the others: its end is theirs, and that of any other with a failure ends all."""
 
     def write(self) -> str:
         """As JSON."""

@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,11 @@ __all__ = [
     "cpu_request",
     "declared_ports",
     "expand",
+    "nodes_of",
     "plan_pod",
     "plan_probe",
     "replace_paths",
+    "together",
 ]
 
 Manifest = Mapping[str, Any]
@@ -43,6 +45,8 @@ class Place:
     ports: Mapping[str, int]
     environment: Mapping[str, str]
     """What every container starts from; PATH finds the programs."""
+    rank: int = 0
+    """Which node this is of several; all of them are this machine."""
 
 
 def plan_pod(
@@ -58,6 +62,16 @@ def plan_pod(
     plans = [_plan_container(container, spec, place) for container in chosen]
     grace = float(spec.get("terminationGracePeriodSeconds", 30))
     return PodPlan(tuple(plans), grace=grace, deadline=deadline, memory_period=memory_period)
+
+
+def nodes_of(job: Manifest) -> int:
+    """How many pods of a Job work at the same time."""
+    return int(job.get("parallelism", 1)) if job.get("completionMode") == "Indexed" else 1
+
+
+def together(plans: Sequence[PodPlan]) -> PodPlan:
+    """The plans of several nodes, the leading one first, as one of processes that begin and end together."""
+    return replace(plans[0], containers=tuple(one for plan in plans for one in plan.containers), led=True)
 
 
 def declared_ports(spec: Manifest) -> tuple[str, ...]:
@@ -104,7 +118,7 @@ def _plan_container(container: Manifest, spec: Manifest, place: Place) -> Contai
     limit = container.get("resources", {}).get("limits", {}).get("memory")
     startup = container.get("startupProbe")
     return ContainerPlan(
-        name=name,
+        name=_local_name(name, place),
         argv=(_program(argv[0], env["PATH"]), *argv[1:]),
         env=env,
         sidecar=_is_sidecar(container),
@@ -144,16 +158,24 @@ def plan_probe(probe: Manifest, container: Manifest, spec: Manifest, ports: Mapp
     )
 
 
+def _local_name(name: str, place: Place) -> str:
+    return f"{name}-{place.rank}" if place.rank else name
+
+
 def _environment(container: Manifest, place: Place, mounts: Sequence[tuple[str, Path]]) -> dict[str, str]:
-    name = container["name"]
+    name = _local_name(container["name"], place)
     given = {names.port_variable(port): str(number) for port, number in place.ports.items()}
     given[names.ENV_HOST] = "127.0.0.1"
+    declared = {entry["name"] for entry in container.get("env", ())}
+    here = {names.ENV_MASTER_ADDRESS: "127.0.0.1", names.ENV_NODE_RANK: str(place.rank)}
+    given |= {variable: value for variable, value in here.items() if variable in declared}
     env = {**place.environment, **given}
     for entry in container.get("env", ()):
+        if entry["name"] in given:
+            continue
         if "valueFrom" in entry:
             raise _unsupported(name, f"the variable {entry['name']} with valueFrom")
-        if entry["name"] not in given:
-            env[entry["name"]] = _localise(expand(entry.get("value", ""), env), mounts)
+        env[entry["name"]] = _localise(expand(entry.get("value", ""), env), mounts)
     return {
         **env,
         names.ENV_TERMINATION_LOG: str(termination_file(place.folder, name)),

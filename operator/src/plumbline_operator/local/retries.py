@@ -56,9 +56,14 @@ def decide_next(
     if last.cause == Cause.NOT_STARTED or _action(spec, last) == _Action.FAIL:
         return GiveUp(last)
     counted = sum(_action(spec, result) == _Action.COUNT for result in results)
-    if _action(spec, last) == _Action.COUNT and counted > int(spec.get("backoffLimit", 6)):
+    if _action(spec, last) == _Action.COUNT and counted > _limit(spec):
         return GiveUp(last, exhausted=counted > 1)
     return Again(last.ended + _delay(results, first, longest), left)
+
+
+def _limit(spec: Spec) -> int:
+    """Counted attempts; several nodes, which a cluster counts one by one, make each attempt together here."""
+    return int(spec.get("backoffLimitPerIndex", spec.get("backoffLimit", 6)))
 
 
 def was_disrupted(result: PodResult) -> bool:
