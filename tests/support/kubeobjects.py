@@ -13,14 +13,25 @@ from tests.support.build import later, training_summary
 Raw = dict[str, Any]
 
 __all__ = [
-    "condition", "container", "deployment", "ended", "job", "look", "obstructed", "pod", "reason_of", "running",
-    "service", "summary_text", "waiting", "words_of",
+    "condition", "container", "deployment", "ended", "indexed", "job", "look", "node", "obstructed", "pod",
+    "reason_of", "running", "service", "summary_text", "waiting", "words_of",
 ]  # fmt: skip
 
 
 def summary_text(summary: Summary | None = None) -> str:
     """A termination message."""
     return canonical_json(summary or training_summary("made")).decode()
+
+
+def indexed(thing: Raw, nodes: int) -> Raw:
+    """A Job as one of several nodes."""
+    return thing | {"spec": thing["spec"] | {"completionMode": "Indexed", "completions": nodes, "parallelism": nodes}}
+
+
+def node(index: int, *containers: Raw, **more: Any) -> Raw:
+    """The pod of a node."""
+    labels = {"batch.kubernetes.io/job-completion-index": str(index)}
+    return pod(*containers, **{"name": f"base-s0-{index}-abcde", "labels": labels, **more})
 
 
 def condition(kind: str, status: str = "True", reason: str = "", message: str = "", at: float = 0) -> Raw:
@@ -56,10 +67,10 @@ def waiting(reason: str, message: str = "", name: str = CONTAINER_WORKER, **more
     return container(name, waiting={"reason": reason} | ({"message": message} if message else {}), **more)
 
 
-def ended(code: int, reason: str = "", message: str = "", name: str = CONTAINER_WORKER) -> Raw:
-    """A container that has ended."""
-    how = reason or ("Completed" if code == 0 else "Error")
-    return container(name, terminated={"exitCode": code, "reason": how, "message": message})
+def ended(code: int, reason: str = "", message: str = "", name: str = CONTAINER_WORKER, at: float = 60) -> Raw:
+    """A container that has ended, so many seconds after noon."""
+    how = {"exitCode": code, "reason": reason or ("Completed" if code == 0 else "Error"), "message": message}
+    return container(name, terminated=how | {"finishedAt": format_time(later(at))})
 
 
 def pod(

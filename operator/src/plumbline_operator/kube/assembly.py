@@ -22,6 +22,7 @@ from plumbline_operator.kube.client import Counted, KubeClient
 from plumbline_operator.kube.cluster import KubeCluster
 from plumbline_operator.kube.configmaps import NamedConfigMaps
 from plumbline_operator.kube.controller import Controller
+from plumbline_operator.kube.discovery import JobSets
 from plumbline_operator.kube.errors import ApiError
 from plumbline_operator.kube.events import EventPoster
 from plumbline_operator.kube.feed import Feed
@@ -89,10 +90,11 @@ class Operator:
         self.election = _candidate(settings, self.client, identity, random)
         self.events = EventPoster(self.client, identity, _now)
         self.config_maps = NamedConfigMaps(self.client, mentions, self.queue.add, random, period=settings.poll)
-        view = View(self.cache, mentions, self.config_maps, settings.runtime, progress, _now)
+        self.job_sets = JobSets(self.client, self.cache, self.feed, random, settings)
+        view = View(self.cache, mentions, self.config_maps, settings.runtime, progress, _now, self.job_sets.usable)
         cluster = KubeCluster(view, self.client, self.feed, self.events, self._fence)
         self.controller = Controller(cluster, self.cache, self.queue, self.metrics, now=_now, random=random)
-        self.watches = tuple(
+        self._required = tuple(
             Watch(self.client, what, namespace, self.feed, random, relist=settings.relist)
             for what in WATCHED
             for namespace in settings.namespaces or (None,)
@@ -124,9 +126,10 @@ class Operator:
         self.metrics.observe(self._readings)
         await self.server.start()
         _LOG.info("started", extra={"port": self.server.port, "namespaces": list(self.settings.namespaces)})
-        for watch in self.watches:
+        for watch in self._required:
             self._spawn(self._watch(watch), f"watch {watch.title}")
         for part, name in (
+            (self.job_sets.run(), "JobSets"),
             (self.events.run(), "events"),
             (self.config_maps.run(), "config maps"),
             (self._beat(), "heartbeat"),
@@ -154,7 +157,7 @@ class Operator:
         """How this replica is."""
         stuck = [watch.title for watch in self.watches if watch.idle > _STALE]
         stale = [watch.title for watch in self.watches if watch.age > _STALE]
-        unsynced = sorted({watch.title for watch in self.watches if not watch.synced.is_set()})
+        unsynced = sorted({watch.title for watch in self._required if not watch.synced.is_set()})
         problems = [f"watch of {title} is stuck" for title in stuck]
         problems += [f"the API server has not been heard of about {title}" for title in stale]
         problems += [f"{title} not listed yet" for title in unsynced]
@@ -168,6 +171,11 @@ class Operator:
         alive = not stuck and not self.failed.is_set()
         return Health(alive=alive, ready=alive and not stale and not unsynced, problems=tuple(problems), facts=facts)
 
+    @property
+    def watches(self) -> tuple[Watch, ...]:
+        """Those there must be, and those of what the cluster serves besides."""
+        return (*self._required, *self.job_sets.watches)
+
     # Parts
 
     async def _lead(self) -> None:
@@ -176,8 +184,9 @@ class Operator:
         if self.election is not None:
             await self.election.won.wait()
             since = self.election.since
-        for watch in self.watches:
+        for watch in self._required:
             await watch.synced.wait()
+        await self.job_sets.known.wait()
         await asyncio.gather(*(self._catch_up(watch, since) for watch in self.watches))
         for key in self.cache.keys():
             self.queue.add(key)

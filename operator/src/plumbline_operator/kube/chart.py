@@ -14,7 +14,7 @@ import yaml
 
 from plumbline_api.crd import crd_text, filename_of
 from plumbline_api.names import Kind
-from plumbline_operator.kube.permissions import NEEDED, NEEDED_FOR_LEASE, Permission
+from plumbline_operator.kube.permissions import NEEDED, NEEDED_FOR_JOB_SETS, NEEDED_FOR_LEASE, Permission
 
 __all__ = ["crd_template", "fill_page", "rules_text", "values_table", "written_files"]
 
@@ -47,7 +47,8 @@ def crd_template(kind: Kind) -> str:
 
 def rules_text() -> str:
     """The rules of the operator's roles, for `.Files.Get`."""
-    rules = {"watched": _rules(NEEDED), "lease": _rules(NEEDED_FOR_LEASE)}
+    tables = {"watched": NEEDED, "jobSets": NEEDED_FOR_JOB_SETS, "lease": NEEDED_FOR_LEASE}
+    rules = {name: _rules(table) for name, table in tables.items()}
     header = _HEADER.format(source="operator/src/plumbline_operator/kube/permissions.py")
     return header + yaml.safe_dump(rules, sort_keys=False)
 

@@ -99,6 +99,14 @@ class KubeClient:
         call = Call("get", resource.title, namespace or "", name)
         return await self._ask(call, "GET", resource.path(namespace, name))
 
+    async def document(self, path: str) -> Raw:
+        """What the API server says of itself, such as which kinds it serves.
+
+        Raises:
+            NotFound: There is nothing at that address.
+        """
+        return await self._ask(Call("get", "discovery", "", path), "GET", path)
+
     async def pages(self, what: Watched, namespace: str | None, *, size: int = 500) -> AsyncIterator[Page]:
         """Every object there is now, read from a quorum, in pages of one consistent list.
 

@@ -17,7 +17,7 @@ from plumbline_operator.kube.documents import owner_reference, status_body
 from plumbline_operator.kube.errors import AlreadyExists, Conflict, NotFound
 from plumbline_operator.kube.events import EventPoster
 from plumbline_operator.kube.feed import Feed
-from plumbline_operator.kube.resources import CHILDREN, CONFIG_MAPS, JOBS, OURS, Resource
+from plumbline_operator.kube.resources import CHILDREN, CONFIG_MAPS, JOB_SETS, JOBS, OURS, Resource
 from plumbline_operator.kube.view import View, belongs
 from plumbline_operator.observed import ChildRef, Key, PlumblineStatus
 
@@ -25,7 +25,7 @@ __all__ = ["ChildInTheWay", "KubeCluster", "ObjectGone"]
 
 Raw = Mapping[str, Any]
 
-_MADE_ONCE: Final = frozenset({JOBS, CONFIG_MAPS})
+_MADE_ONCE: Final = frozenset({JOBS, JOB_SETS, CONFIG_MAPS})
 """What is never changed once it exists: its name is computed from its content."""
 
 

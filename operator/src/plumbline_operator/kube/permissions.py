@@ -9,9 +9,21 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from plumbline_operator.kube.client import KubeClient
-from plumbline_operator.kube.resources import ACCESS_REVIEWS, CHILDREN, CONFIG_MAPS, EVENTS, JOBS, LEASES, OURS, PODS
+from plumbline_operator.kube.resources import (
+    ACCESS_REVIEWS,
+    CHILDREN,
+    CONFIG_MAPS,
+    EVENTS,
+    JOB_SETS,
+    JOBS,
+    LEASES,
+    OURS,
+    PODS,
+)
 
-__all__ = ["NEEDED", "NEEDED_FOR_LEASE", "Permission", "find_missing"]
+__all__ = [
+    "NEEDED", "NEEDED_FOR_JOB_SETS", "NEEDED_FOR_LEASE", "Permission", "find_missing", "find_missing_for_job_sets",
+]  # fmt: skip
 
 _AT_A_TIME: Final = 20
 
@@ -45,6 +57,8 @@ def _permissions() -> tuple[Permission, ...]:
         for verb in verbs
     ]
     for child in CHILDREN.values():
+        if child == JOB_SETS:
+            continue
         changed = () if child in (JOBS, CONFIG_MAPS) else ("patch",)
         verbs = ("get", "list", "watch", "create", *changed, "delete")
         found += [Permission(child.group, child.plural, verb) for verb in verbs]
@@ -57,6 +71,10 @@ NEEDED: Final = _permissions()
 """In every namespace that is watched."""
 NEEDED_FOR_LEASE: Final = tuple(Permission(LEASES.group, LEASES.plural, verb) for verb in ("get", "create", "update"))
 """In the namespace of the lease."""
+NEEDED_FOR_JOB_SETS: Final = tuple(
+    Permission(JOB_SETS.group, JOB_SETS.plural, verb) for verb in ("get", "list", "watch", "create", "delete")
+)
+"""In every namespace that is watched, to make JobSets of stages with several nodes; without them these are Jobs."""
 
 
 async def find_missing(
@@ -75,6 +93,21 @@ async def find_missing(
     wanted = [(permission, namespace) for namespace in namespaces or ("",) for permission in NEEDED]
     if lease_namespace is not None:
         wanted += [(permission, lease_namespace) for permission in NEEDED_FOR_LEASE]
+    return await _missing_of(client, wanted)
+
+
+async def find_missing_for_job_sets(
+    client: KubeClient, namespaces: Sequence[str]
+) -> tuple[tuple[Permission, str], ...]:
+    """The same of what JobSets need."""
+    return await _missing_of(
+        client, [(one, namespace) for namespace in namespaces or ("",) for one in NEEDED_FOR_JOB_SETS]
+    )
+
+
+async def _missing_of(
+    client: KubeClient, wanted: Sequence[tuple[Permission, str]]
+) -> tuple[tuple[Permission, str], ...]:
     turns = asyncio.Semaphore(_AT_A_TIME)
 
     async def ask(permission: Permission, namespace: str) -> bool:

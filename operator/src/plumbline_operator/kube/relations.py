@@ -8,14 +8,15 @@ from collections.abc import Hashable, Mapping
 from typing import Any, Final, NamedTuple
 
 from plumbline_api.names import GROUP, LABEL_OWNER, LABEL_OWNER_KIND, LABEL_SUITE, Kind
-from plumbline_operator.kube.resources import DEPLOYMENTS, JOBS, OURS, PODS, WATCHED, Resource
+from plumbline_operator.kube.resources import DEPLOYMENTS, JOB_SETS, JOBS, OURS, PODS, WATCHED, Resource
 from plumbline_operator.observed import Key
 
-__all__ = ["ExecutedBy", "OwnedBy", "PodsOf", "groups_of", "trim", "woken_by"]
+__all__ = ["ExecutedBy", "JobsOf", "OwnedBy", "PodsOf", "groups_of", "trim", "woken_by"]
 
 Raw = Mapping[str, Any]
 
 _JOB_NAME: Final = "batch.kubernetes.io/job-name"
+_JOB_SET_NAME: Final = "jobset.sigs.k8s.io/jobset-name"
 _REPLICA_SET: Final = "pod-template-hash"
 _KINDS: Final[Mapping[Resource, Kind]] = {resource: kind for kind, resource in OURS.items()}
 _KEPT_METADATA: Final = (
@@ -52,6 +53,13 @@ class PodsOf(NamedTuple):
     name: str
 
 
+class JobsOf(NamedTuple):
+    """The Jobs of a JobSet."""
+
+    namespace: str
+    name: str
+
+
 def trim(resource: Resource, raw: Raw) -> dict[str, Any]:
     """An object without what nobody reads: history of fields, templates, mounts, other tools' annotations."""
     metadata = raw["metadata"]
@@ -75,8 +83,8 @@ def trim(resource: Resource, raw: Raw) -> dict[str, Any]:
 
 
 def _trim_spec(resource: Resource, spec: Raw) -> Any:
-    if resource in (JOBS, DEPLOYMENTS):
-        kept = {key: value for key, value in spec.items() if key != "template"}
+    if resource in (JOBS, JOB_SETS, DEPLOYMENTS):
+        kept = {key: value for key, value in spec.items() if key not in ("template", "replicatedJobs")}
         labels = ((spec.get("template") or {}).get("metadata") or {}).get("labels") or {}
         return kept | ({"template": {"metadata": {"labels": labels}}} if resource == DEPLOYMENTS else {})
     if resource == PODS:
@@ -101,7 +109,9 @@ def groups_of(resource: Resource, raw: Raw) -> tuple[Hashable, ...]:
     owner = _owner(metadata)
     groups: list[Hashable] = [] if owner is None else [OwnedBy(owner)]
     suite = _suite(resource, metadata)
-    return (*groups, *(() if suite is None else (ExecutedBy(suite),)))
+    groups += [] if suite is None else [ExecutedBy(suite)]
+    job_set = (metadata.get("labels") or {}).get(_JOB_SET_NAME)
+    return (*groups, JobsOf(metadata.get("namespace", ""), job_set)) if resource == JOBS and job_set else tuple(groups)
 
 
 def woken_by(resource: Resource, raw: Raw) -> tuple[Key, ...]:

@@ -10,8 +10,8 @@ from typing import Final
 from plumbline_api.names import FIELD_MANAGER, GROUP, LABEL_MANAGED_BY, PLURALS, VERSION, Kind
 
 __all__ = [
-    "ACCESS_REVIEWS", "CHILDREN", "CONFIG_MAPS", "DEPLOYMENTS", "EVENTS", "JOBS", "LEASES", "OURS", "PODS", "SERVICES",
-    "TOKEN_REVIEWS", "WATCHED", "Resource", "Watched",
+    "ACCESS_REVIEWS", "CHILDREN", "CONFIG_MAPS", "DEPLOYMENTS", "EVENTS", "JOBS", "JOB_SETS", "LEASES",
+    "OPTIONAL", "OURS", "PODS", "SERVICES", "TOKEN_REVIEWS", "WATCHED", "Resource", "Watched",
 ]  # fmt: skip
 
 
@@ -55,6 +55,8 @@ class Watched:
 OURS: Final[Mapping[Kind, Resource]] = {kind: Resource(GROUP, VERSION, PLURALS[kind], kind.value) for kind in Kind}
 """The four kinds of our group."""
 JOBS: Final = Resource("batch", "v1", "jobs", "Job")
+JOB_SETS: Final = Resource("jobset.x-k8s.io", "v1alpha2", "jobsets", "JobSet")
+"""Where the cluster has them; never required."""
 PODS: Final = Resource("", "v1", "pods", "Pod")
 CONFIG_MAPS: Final = Resource("", "v1", "configmaps", "ConfigMap")
 SERVICES: Final = Resource("", "v1", "services", "Service")
@@ -68,7 +70,7 @@ ACCESS_REVIEWS: Final = Resource("authorization.k8s.io", "v1", "selfsubjectacces
 
 CHILDREN: Final[Mapping[str, Resource]] = {
     resource.kind: resource
-    for resource in (JOBS, DEPLOYMENTS, SERVICES, CONFIG_MAPS, NETWORK_POLICIES, DISRUPTION_BUDGETS)
+    for resource in (JOBS, JOB_SETS, DEPLOYMENTS, SERVICES, CONFIG_MAPS, NETWORK_POLICIES, DISRUPTION_BUDGETS)
 }
 """What decide() may ask for, by the kind that its ChildRef names."""
 
@@ -85,3 +87,5 @@ WATCHED: Final[tuple[Watched, ...]] = (
     Watched(DISRUPTION_BUDGETS, _OF_OURS, metadata_only=True),
 )
 """Everything that wakes the operator. ConfigMaps that people write are fetched by name, never listed."""
+OPTIONAL: Final = Watched(JOB_SETS, _OF_OURS)
+"""What wakes the operator too, while the cluster serves it."""

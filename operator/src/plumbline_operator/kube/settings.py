@@ -55,6 +55,8 @@ class PodSettings(Document):
     """Egress rules of a NetworkPolicy that every pod gets; an empty list allows nothing."""
     start_deadline: Annotated[int, Field(ge=1)] | None = None
     """Seconds that a pod may need to begin its work."""
+    job_sets: bool = True
+    """Whether stages of several nodes become JobSets where the cluster serves these."""
 
 
 def _split(given: object) -> object:
@@ -84,7 +86,9 @@ class KubeSettings:
     relist: float = 600.0
     """Every watch is compared with a whole list once in this time."""
     poll: float = 20.0
-    """Every ConfigMap of a user's that is named is looked at once in this time."""
+    """Every ConfigMap of a user's that is named is looked at once in this time, and which kinds the cluster serves."""
+    job_sets: bool = True
+    """Whether stages of several nodes become JobSets where the cluster serves these."""
     check_permissions: bool = True
 
 
@@ -157,6 +161,7 @@ def settings_from(environ: Mapping[str, str], **flags: object) -> KubeSettings:
         port=wanted.port,
         workers=wanted.workers,
         resync=wanted.resync,
+        job_sets=pods.job_sets,
     )
     check_settings(settings)
     return settings

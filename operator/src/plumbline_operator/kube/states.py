@@ -12,10 +12,10 @@ queue's own objects. The messages name them.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from pydantic import ValidationError
 
@@ -24,7 +24,8 @@ from plumbline_api.progress import Progress
 from plumbline_api.reasons import Reason
 from plumbline_api.report import Result, Summary
 from plumbline_operator.exits import reason_of_exit
-from plumbline_operator.kube.obstacles import PATIENCE, find_ailing_sidecar, find_obstacle
+from plumbline_operator.kube.gangs import Gang, gang_of
+from plumbline_operator.kube.obstacles import PATIENCE, find_obstacle
 from plumbline_operator.kube.podends import explain_disruption, explain_failed_pod, log_of, short, worker_of
 from plumbline_operator.kube.rawobjects import (
     Raw,
@@ -36,13 +37,18 @@ from plumbline_operator.kube.rawobjects import (
     name_of,
     part,
 )
-from plumbline_operator.observed import DeploymentState, JobPhase, JobState, Problem
+from plumbline_operator.observed import JOB, DeploymentState, JobPhase, JobState, Problem
 
-__all__ = ["deployment_state", "job_state"]
+__all__ = ["deployment_state", "explain_suspension", "job_state"]
 
 
 def job_state(
-    job: Mapping[str, Any], pods: Sequence[Mapping[str, Any]], progress: Progress | None, now: datetime
+    job: Mapping[str, Any],
+    pods: Sequence[Mapping[str, Any]],
+    progress: Progress | None,
+    now: datetime,
+    *,
+    restarts: int = 0,
 ) -> JobState:
     """The state of a Job.
 
@@ -51,6 +57,7 @@ def job_state(
         pods: Pods that may be its own; those of an earlier Job of its name are passed over.
         progress: What it reported last.
         now: The moment of looking; some waits are worth a word only after a while.
+        restarts: How often it was tried before by whoever made it, and failed.
     """
     own = sorted((pod for pod in pods if is_controlled_by(pod, job)), key=_age)
     state = JobState(
@@ -60,13 +67,14 @@ def job_state(
         progress=progress,
         deleting="deletionTimestamp" in part(job, "metadata"),
     )
+    gang = gang_of(job, own)
     if is_true(job, "Complete"):
-        return _succeeded(state, own)
+        return _succeeded(state, gang)
     if is_true(job, "Failed"):
-        return _failed(state, job, own)
+        return _failed(state, job, gang, restarts)
     if part(job, "spec").get("suspend"):
-        return replace(state, problem=_explain_suspension(job), progress=None)
-    return _unfinished(state, job, own, now)
+        return replace(state, problem=explain_suspension(job), progress=None)
+    return _unfinished(state, job, gang, now)
 
 
 def _age(pod: Raw) -> tuple[str, str]:
@@ -76,33 +84,32 @@ def _age(pod: Raw) -> tuple[str, str]:
 # Before the end
 
 
-def _explain_suspension(job: Raw) -> Problem:
+def explain_suspension(job: Raw, kind: str = JOB) -> Problem:
+    """Why a Job, or a JobSet, may not begin."""
     queue = part(job, "metadata", "labels").get(LABEL_QUEUE)
     if queue is None:
-        fact = f"somebody has suspended Job {name_of(job)}; set its spec.suspend to false, or delete it"
+        fact = f"somebody has suspended {kind} {name_of(job)}; set its spec.suspend to false, or delete it"
         return Problem(Reason.SUSPENDED, fact)
-    fact = f"Job {name_of(job)} waits for queue {queue} to admit it; `kubectl describe workloads` shows why"
+    fact = f"{kind} {name_of(job)} waits for queue {queue} to admit it; `kubectl describe workloads` shows why"
     return Problem(Reason.QUEUE_PENDING, fact)
 
 
-def _unfinished(state: JobState, job: Raw, own: Sequence[Raw], now: datetime) -> JobState:
-    begun = [pod for pod in own if _has_begun(pod)]
+def _unfinished(state: JobState, job: Raw, gang: Gang, now: datetime) -> JobState:
     since = moment(part(job, "status").get("startTime")) or moment(part(job, "metadata").get("creationTimestamp"))
-    if not own and part(job, "status").get("active"):
+    count = len(gang.nodes)
+    if len(gang.absent) == count and part(job, "status").get("active"):
         return state  # Its pods are there, and have not been seen yet.
-    if not own:
+    if len(gang.absent) == count:
         return replace(state, waiting_since=since, problem=_explain_no_pods(job, since, now))
-    disruption = explain_disruption(begun[-1]) if begun else None
-    state = replace(state, phase=JobPhase.RUNNING) if begun else replace(state, waiting_since=since)
+    disruption = gang.disruption()
+    state = replace(state, phase=JobPhase.RUNNING) if gang.complete else replace(state, waiting_since=since)
     state = replace(state, problem=disruption, preempted=disruption is not None)
-    obstacle = find_ailing_sidecar(own[-1]) if _has_begun(own[-1]) else find_obstacle(own[-1], now)
-    return state if obstacle is None else replace(state, problem=obstacle.problem, hopeless=obstacle.hopeless)
-
-
-def _has_begun(pod: Raw) -> bool:
-    worker = worker_of(pod)
-    state = part(worker, "state")
-    return "running" in state or "terminated" in state or bool(part(worker, "lastState"))
+    obstacle = gang.obstacle(now)
+    if obstacle is not None:
+        return replace(state, problem=obstacle.problem, hopeless=obstacle.hopeless)
+    if gang.absent and part(job, "status").get("active", 0) < count:
+        return replace(state, problem=state.problem or _explain_no_pods(job, since, now))
+    return state
 
 
 def _explain_no_pods(job: Raw, since: datetime | None, now: datetime) -> Problem | None:
@@ -134,9 +141,9 @@ def _read(pod: Raw) -> _Reading:
         return _Reading(None, f"its summary cannot be read ({field}: {first['type']})")
 
 
-def _succeeded(state: JobState, own: Iterable[Raw]) -> JobState:
-    """Succeeded, if a summary says so too."""
-    done = [pod for pod in own if part(pod, "status").get("phase") == "Succeeded"]
+def _succeeded(state: JobState, gang: Gang) -> JobState:
+    """Succeeded, if a summary says so too: that of the first node, which alone publishes."""
+    done = [pod for pod in gang.nodes[0] if part(pod, "status").get("phase") == "Succeeded"]
     if not done:
         fact = f"Job {state.name} succeeded, but its pod is gone, and the summary with it"
         remedy = "retry; what it published is taken from the store"
@@ -155,17 +162,21 @@ def _without_report(state: JobState, message: str) -> JobState:
     return replace(state, phase=JobPhase.FAILED, problem=Problem(Reason.REPORT_INVALID, message))
 
 
-def _failed(state: JobState, job: Raw, own: Iterable[Raw]) -> JobState:
-    failed = [pod for pod in own if part(pod, "status").get("phase") == "Failed"]
-    counted = [pod for pod in failed if explain_disruption(pod) is None]
-    last = next(reversed(counted or failed), None)
+def _failed(state: JobState, job: Raw, gang: Gang, restarts: int) -> JobState:
+    ends = gang.ended()
+    last = next(reversed(ends), None)
     summary = None if last is None else _read(last).summary
-    ended = condition(job, "Failed") or {}
-    problem = _explain_failure(job, ended, last, summary, attempts=len(counted))
+    counted = sum(explain_disruption(pod) is None for pod in ends)
+    problem = _explain_failure(job, gang, last, summary, attempts=counted + restarts)
     return replace(state, phase=JobPhase.FAILED, summary=summary, problem=problem)
 
 
-def _explain_failure(job: Raw, ended: Raw, last: Raw | None, summary: Summary | None, *, attempts: int) -> Problem:
+_SPENT: Final = ("BackoffLimitExceeded", "FailedIndexes", "MaxFailedIndexesExceeded")
+"""Why a Job has failed whose tries are spent; by node, where there are several."""
+
+
+def _explain_failure(job: Raw, gang: Gang, last: Raw | None, summary: Summary | None, *, attempts: int) -> Problem:
+    ended = condition(job, "Failed") or {}
     if ended.get("reason") == "DeadlineExceeded":
         fact = "all attempts together, their waiting included, took longer than the timeout allows; raise timeout"
         return Problem(Reason.DEADLINE_EXCEEDED, f"Job {name_of(job)}: {fact}")
@@ -174,10 +185,10 @@ def _explain_failure(job: Raw, ended: Raw, last: Raw | None, summary: Summary | 
     reason, fact = explain_failed_pod(last)
     if reason != Reason.OUT_OF_MEMORY and summary is not None and summary.result != Result.SUCCEEDED:
         reason, fact = summary.reason, summary.message or fact
-    if ended.get("reason") == "BackoffLimitExceeded" and attempts > 1:
+    if ended.get("reason") in _SPENT and attempts > 1:
         reason = Reason.BACKOFF_EXCEEDED if reason == Reason.INTERNAL_ERROR else reason
         fact = f"{fact} (attempt {attempts}, the last)"
-    return Problem(reason, f"{fact}; log: {log_of(last, CONTAINER_WORKER)}")
+    return Problem(reason, f"{gang.told(last, fact)}; log: {log_of(last, CONTAINER_WORKER)}")
 
 
 def _explain_by_condition(job: Raw, ended: Raw) -> Problem:
@@ -185,7 +196,7 @@ def _explain_by_condition(job: Raw, ended: Raw) -> Problem:
     text = short(str(ended.get("message", "")))
     code = re.search(r"exit code (\d+)", text)
     reason = Reason.INTERNAL_ERROR if code is None else reason_of_exit(int(code[1]))
-    if code is None and ended.get("reason") == "BackoffLimitExceeded":
+    if code is None and ended.get("reason") in _SPENT:
         reason = Reason.BACKOFF_EXCEEDED
     return Problem(
         reason, f"Job {name_of(job)} failed ({ended.get('reason')}: {text}); its pods and their logs are gone"

@@ -4,7 +4,7 @@ Called by the Cluster port. Reads; only ConfigMaps that people write are fetched
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -20,9 +20,10 @@ from plumbline_operator.kube.cache import Cache
 from plumbline_operator.kube.configmaps import NamedConfigMaps
 from plumbline_operator.kube.documents import SpecRefused, parse_config_map, parse_object, parse_status
 from plumbline_operator.kube.inputs import Table, needs_table, read_table, resolve_inputs
+from plumbline_operator.kube.jobsets import job_set_state
 from plumbline_operator.kube.mentions import ConfigMapName, Mentions
-from plumbline_operator.kube.relations import ExecutedBy, OwnedBy, PodsOf
-from plumbline_operator.kube.resources import DEPLOYMENTS, JOBS, OURS, SERVICES, Resource
+from plumbline_operator.kube.relations import ExecutedBy, JobsOf, OwnedBy, PodsOf
+from plumbline_operator.kube.resources import DEPLOYMENTS, JOB_SETS, JOBS, OURS, SERVICES, Resource
 from plumbline_operator.kube.states import deployment_state, job_state
 from plumbline_operator.observed import (
     ChildRef,
@@ -56,6 +57,8 @@ class View:
     progress: Callable[[str, str], Progress | None]
     """The newest progress report of a Job, by namespace and name."""
     now: Callable[[], datetime]
+    job_sets: Callable[[], bool] = lambda: False
+    """Whether the cluster serves JobSets, and they are watched."""
     _tables: dict[ConfigMapName, tuple[str, Table | Problem]] = field(default_factory=dict)
     """What was read last, by the version it was read from."""
 
@@ -85,7 +88,7 @@ class View:
             key=key,
             generation=int(metadata.get("generation", 1)),
             status=status,
-            runtime=self.runtime,
+            runtime=replace(self.runtime, job_sets=True) if self.job_sets() else self.runtime,
             annotations=metadata.get("annotations") or {},
             children=frozenset(ChildRef(resource.kind, child["metadata"]["name"]) for resource, child in owned),
             jobs=self._jobs(key, owned),
@@ -121,12 +124,19 @@ class View:
     def _jobs(self, key: Key, owned: Iterable[tuple[Resource, Raw]]) -> tuple[JobState, ...]:
         if key.kind == Kind.RED_TEAM_SUITE:
             owned = self.cache.members(ExecutedBy(key))
-        return tuple(self._job(raw) for resource, raw in owned if resource == JOBS)
+        look = {JOBS: self._job, JOB_SETS: self._job_set}
+        return tuple(look[resource](raw) for resource, raw in owned if resource in look)
 
     def _job(self, raw: Raw) -> JobState:
         namespace, name = raw["metadata"]["namespace"], raw["metadata"]["name"]
         progress = self.progress(namespace, name)
         return job_state(raw, self._pods(JOBS, namespace, name), progress, self.now())
+
+    def _job_set(self, raw: Raw) -> JobState:
+        namespace, name = raw["metadata"]["namespace"], raw["metadata"]["name"]
+        jobs = [job for _, job in self.cache.members(JobsOf(namespace, name))]
+        pods = [pod for job in jobs for pod in self._pods(JOBS, namespace, job["metadata"]["name"])]
+        return job_set_state(raw, jobs, pods, self.progress(namespace, name), self.now())
 
     def _deployments(self, owned: Iterable[tuple[Resource, Raw]]) -> tuple[DeploymentState, ...]:
         services = [raw for resource, raw in owned if resource == SERVICES]
