@@ -15,6 +15,7 @@ from plumbline_api.names import ExitCode
 from plumbline_api.reasons import Reason
 from plumbline_api.report import Result
 from plumbline_api.runfile import RunFile
+from plumbline_trainer.checkpoints import SEAL
 from tests.local.test_trainer import scores
 from tests.support.tiny_stage import Bench, make_bench
 from tests.support.trainer_program import PATIENCE, Program
@@ -37,7 +38,11 @@ def model(bench: Bench, program: Program, into: Path) -> Any:
 
 def long_stage(bench: Bench, name: str) -> RunFile:
     """Enough steps that a signal finds the processes at work."""
-    return bench.run_file("dpo", {**LORA, "maxSteps": 60, "saveSteps": 3}, name=name, threads=2)
+    return bench.run_file("dpo", {**LORA, "maxSteps": 150, "saveSteps": 5}, name=name, threads=2)
+
+
+def has_checkpoint(program: Program) -> bool:
+    return any(program.checkpoints.glob(f"checkpoint-*/{SEAL}"))
 
 
 def children(program: "subprocess.Popen[str]") -> list[int]:
@@ -79,7 +84,7 @@ def test_stopped_and_resumed_they_leave_the_bytes_of_an_undisturbed_stage(bench:
     undisturbed = Program(tmp_path / "undisturbed", long_stage(bench, "together-undisturbed"))
     undisturbed.run()
     program = Program(tmp_path / "disturbed", long_stage(bench, "together-disturbed"))
-    code = program.stop_when(lambda: (program.checkpoints / "checkpoint-6").exists(), signal.SIGTERM)
+    code = program.stop_when(lambda: has_checkpoint(program), signal.SIGTERM)
     assert code == ExitCode.PREEMPTED
     assert program.summary.result is Result.PREEMPTED
     assert "resuming at step" in program.run()
@@ -89,7 +94,7 @@ def test_stopped_and_resumed_they_leave_the_bytes_of_an_undisturbed_stage(bench:
 def test_one_that_is_killed_ends_them_all_and_is_named(bench: Bench, tmp_path: Path) -> None:
     program = Program(tmp_path, long_stage(bench, "one-killed"))
     with program.start() as parent:
-        eventually(lambda: (program.checkpoints / "checkpoint-3").exists() or parent.poll() is not None)
+        eventually(lambda: has_checkpoint(program) or parent.poll() is not None)
         ranks = children(parent)
         os.kill(ranks[1], signal.SIGKILL)
         _, said = parent.communicate(timeout=PATIENCE)
@@ -103,7 +108,7 @@ def test_one_that_is_killed_ends_them_all_and_is_named(bench: Bench, tmp_path: P
 def test_nobody_outlives_the_parent(bench: Bench, tmp_path: Path) -> None:
     program = Program(tmp_path, long_stage(bench, "parent-killed"))
     with program.start() as parent:
-        eventually(lambda: (program.checkpoints / "checkpoint-3").exists() or parent.poll() is not None)
+        eventually(lambda: has_checkpoint(program) or parent.poll() is not None)
         ranks = children(parent)
         parent.kill()
         parent.communicate(timeout=PATIENCE)
@@ -154,11 +159,11 @@ def test_two_nodes_train_the_model_that_one_does_and_the_first_publishes_it(benc
 
 
 def test_a_node_that_is_lost_sends_the_others_back_and_all_resume_together(bench: Bench, tmp_path: Path) -> None:
-    orders = bench.run_file("dpo", {**LORA, "maxSteps": 60, "saveSteps": 3}, name="lost-node")
+    orders = bench.run_file("dpo", {**LORA, "maxSteps": 150, "saveSteps": 5}, name="lost-node")
     programs = [Program(tmp_path / name, orders) for name in ("first", "second")]
     first, second = start_nodes(programs)
     with first, second:
-        eventually(lambda: (programs[0].checkpoints / "checkpoint-6").exists() or first.poll() is not None)
+        eventually(lambda: all(map(has_checkpoint, programs)) or first.poll() is not None)
         second.kill()
         _, said = first.communicate(timeout=PATIENCE)
         second.communicate(timeout=PATIENCE)

@@ -6,7 +6,7 @@ Called by `main`. Nothing heavy is imported before the stage cache was asked and
 import logging
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from plumbline_api.report import Report, Result, Summary
 from plumbline_api.runfile import RunFile
 from plumbline_store import FileStore, Reporter, Silence, StoreError, open_store
 from plumbline_trainer.advice import advise
-from plumbline_trainer.checkpoints import SEAL, Checkpoint, complete_checkpoints, read_seal
+from plumbline_trainer.checkpoints import SEAL, complete_checkpoints, read_seal
 from plumbline_trainer.failures import StageFailure
 from plumbline_trainer.options import refuse_impossible
 from plumbline_trainer.outcome import describe_failure, library_versions
@@ -29,6 +29,8 @@ from plumbline_trainer.world import ALONE, Nodes, World, plan_team
 
 if TYPE_CHECKING:
     from plumbline_trainer.training import Orders, Trained
+
+    Train = Callable[[Orders], Trained]
 
 __all__ = ["Stage", "clear_work", "run_stage"]
 
@@ -120,20 +122,22 @@ def _train(stage: Stage, prepared: Prepared, record: Record) -> Path:
     log.info("%d process(es) with %d thread(s) each, on %d node(s)", team.processes, team.threads, team.nodes.count)
     stage.progress.phase("starting torch")
     train = _load(options)
-    found = complete_checkpoints(stage.work / "checkpoints", stage.run.cache_key)
-    learn = partial(_learn, stage, prepared, found, team.threads, train)
-    if team.size == 1:
-        record.metrics.update(learn(ALONE, stage.stop).metrics)
-    else:
-        from plumbline_trainer.ranks import run_ranks
+    from plumbline_trainer.training import Orders
 
-        run_ranks(team, learn, stage.stop, stage.work / "tmp")
-        if stage.nodes.rank == 0:
-            record.metrics.update(_read_model(stage, output))
+    found = complete_checkpoints(stage.work / "checkpoints", stage.run.cache_key)
+    orders = Orders(stage.run, prepared, stage.work, stage.progress, stage.stop, ALONE, team.threads, found)
+    if team.size == 1:
+        record.metrics.update(train(orders).metrics)
+        return output
+    from plumbline_trainer.ranks import run_ranks
+
+    run_ranks(team, partial(_train_along, stage, orders, train), stage.stop, stage.work / "tmp")
+    if stage.nodes.rank == 0:
+        record.metrics.update(_read_model(stage, output))
     return output
 
 
-def _load(options: SftOptions | DpoOptions) -> "Callable[[Orders], Trained]":
+def _load(options: SftOptions | DpoOptions) -> "Train":
     """Import what trains, which takes seconds, once for all processes."""
     if isinstance(options, SftOptions):
         from plumbline_trainer.sft import train_sft
@@ -144,25 +148,12 @@ def _load(options: SftOptions | DpoOptions) -> "Callable[[Orders], Trained]":
     return partial(train_dpo, options=options)
 
 
-def _learn(
-    stage: Stage,
-    prepared: Prepared,
-    found: tuple[Checkpoint, ...],
-    threads: int,
-    train: "Callable[[Orders], Trained]",
-    world: World,
-    stop: StopSwitch,
-) -> "Trained":
-    """The part of one process; the first reports, and leaves the model."""
-    from plumbline_trainer.training import Orders
-
-    if world == ALONE:
-        return train(Orders(stage.run, prepared, stage.work, stage.progress, stop, world, threads, found))
+def _train_along(stage: Stage, orders: "Orders", train: "Train", world: World, stop: StopSwitch) -> None:
+    """The part of one process of several; the first reports, and leaves the model."""
     # A thread that reports did not come along when this process was forked.
     reporter = stage.another_reporter() if world.leads else Silence()
     try:
-        progress = ProgressLog(reporter, stage.clock)
-        return train(Orders(stage.run, prepared, stage.work, progress, stop, world, threads, found))
+        train(replace(orders, world=world, stop=stop, progress=ProgressLog(reporter, stage.clock)))
     finally:
         reporter.close()
 
