@@ -41,6 +41,7 @@ __all__ = [
     "operator_process", "pods_file", "running_operator", "serve_kinds", "status_where",
 ]  # fmt: skip
 
+_NODE: Final = "batch.kubernetes.io/job-completion-index"
 PATIENCE: Final = 60.0
 START: Final = 150.0
 """Seconds that a process gets to come up beside whatever else this machine does."""
@@ -240,11 +241,14 @@ async def children(kube: KubeClient, namespace: str) -> dict[str, list[str]]:
 # A kubelet's part
 
 
-async def finish_job(kube: KubeClient, namespace: str, name: str, summary: Summary, *, code: int = 0) -> None:
-    """Let the pod of a Job do its work and leave a summary."""
+async def finish_job(
+    kube: KubeClient, namespace: str, name: str, summary: Summary, *, code: int = 0, index: int | None = None
+) -> None:
+    """Let the pod of a Job, or of one of its nodes, do its work and leave a summary."""
+    chosen = f"job-name={name}" if index is None else f"job-name={name},{_NODE}={index}"
 
     async def look() -> list[Object]:
-        return [pod for pod in await kube.items(PODS, namespace, f"job-name={name}") if not _over(pod)]
+        return [pod for pod in await kube.items(PODS, namespace, chosen) if not _over(pod)]
 
     pod = (await eventually(look, PATIENCE))[0]
     await mark_pod(kube, pod, running={"startedAt": "2026-01-31T12:00:00Z"})
