@@ -137,7 +137,6 @@ def free_port() -> int:
 
 def start_nodes(programs: list[Program]) -> "list[subprocess.Popen[str]]":
     place = {"PET_NNODES": "2", "PET_MASTER_ADDR": "127.0.0.1", "PET_MASTER_PORT": str(free_port())}
-    place["GLOO_SOCKET_IFNAME"] = "lo"
     return [program.start(**place, PET_NODE_RANK=str(rank)) for rank, program in enumerate(programs)]
 
 

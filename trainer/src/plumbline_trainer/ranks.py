@@ -37,6 +37,7 @@ Work = Callable[[World, StopSwitch], object]
 GRACE: Final = 20.0
 """Seconds that the others have to notice that one is gone, before they are killed."""
 LOOK: Final = 1.0
+LOOPBACK_INTERFACE: Final = "lo0" if sys.platform == "darwin" else "lo"
 DIE_WITH_PARENT: Final = 1
 """PR_SET_PDEATHSIG of prctl(2)."""
 LOST_PEER: Final = ("gloo", "onnection closed by peer", "onnection reset by peer", "ocket", "TCPStore")
@@ -98,7 +99,7 @@ def _open_meeting(team: Team) -> TCPStore | None:
         return None
     with socket.socket() as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((LOOPBACK if team.nodes.count == 1 else "", team.nodes.port))
+        listening.bind((LOOPBACK if team.nodes.leader == LOOPBACK else "", team.nodes.port))
         listening.listen()
         port = int(listening.getsockname()[1])
         descriptor = listening.detach()
@@ -192,7 +193,8 @@ def _environment(world: World, team: Team, port: int) -> dict[str, str]:
         "MASTER_PORT": str(port),
         "TORCHELASTIC_USE_AGENT_STORE": "True",
     }
-    return found | ({"GLOO_SOCKET_IFNAME": "lo"} if team.nodes.count == 1 else {})
+    # Elsewhere the name of the host decides, which is a pod's address; here it may be any address of the machine.
+    return found | ({"GLOO_SOCKET_IFNAME": LOOPBACK_INTERFACE} if team.nodes.leader == LOOPBACK else {})
 
 
 def _die_with_parent() -> None:

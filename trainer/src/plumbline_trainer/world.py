@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from plumbline_api.names import ENV_MASTER_ADDRESS, ENV_MASTER_PORT, ENV_NODE_RANK, ENV_NODES
 from plumbline_trainer.batches import MOST_PASSES
 from plumbline_trainer.failures import BadConfiguration, BadSpec
 
@@ -66,20 +67,20 @@ ALONE: Final = World()
 
 
 def read_nodes(environment: Mapping[str, str]) -> Nodes:
-    """The pods of this Job, as torch's own launcher is told of them: PET_NNODES, PET_NODE_RANK, PET_MASTER_ADDR, _PORT.
+    """The pods of this Job, in the variables of torch's own launcher (names.ENV_NODES and those beside it).
 
     Raises:
         BadConfiguration: they are there and make no sense.
     """
-    count = _number(environment, "PET_NNODES", "1")
+    count = _number(environment, ENV_NODES, "1")
     if count == 1:
         return Nodes()
-    rank, port = _number(environment, "PET_NODE_RANK", ""), _number(environment, "PET_MASTER_PORT", "")
-    leader = environment.get("PET_MASTER_ADDR", "")
+    rank, port = _number(environment, ENV_NODE_RANK, ""), _number(environment, ENV_MASTER_PORT, "")
+    leader = environment.get(ENV_MASTER_ADDRESS, "")
     if not (0 <= rank < count and 0 < port < 65536 and leader):
         raise BadConfiguration(
-            f"PET_NODE_RANK {rank} of PET_NNODES {count}, PET_MASTER_ADDR {leader or 'missing'}, "
-            f"PET_MASTER_PORT {port}: give a rank below the number of nodes, and the address and port of node 0"
+            f"{ENV_NODE_RANK} {rank} of {ENV_NODES} {count}, {ENV_MASTER_ADDRESS} {leader or 'missing'}, "
+            f"{ENV_MASTER_PORT} {port}: give a rank below the number of nodes, and the address and port of node 0"
         )
     return Nodes(count, rank, leader, port)
 
@@ -111,5 +112,5 @@ def plan_team(nodes: Nodes, threads: int, batch_size: int, model_bytes: int) -> 
 def _number(environment: Mapping[str, str], name: str, default: str) -> int:
     text = environment.get(name) or default
     if not text.isdecimal():
-        raise BadConfiguration(f"{name}: {text or 'missing'} is no number; give one, or leave out PET_NNODES")
+        raise BadConfiguration(f"{name}: {text or 'missing'} is no number; give one, or leave out {ENV_NODES}")
     return int(text)
