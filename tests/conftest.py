@@ -43,5 +43,5 @@ def _stay_on_this_machine(event: str, args: tuple[object, ...]) -> None:
         host = args[1][0]
     elif event == "socket.getaddrinfo":
         host = args[0]
-    if host not in HERE:
+    if host not in HERE and not (isinstance(host, str) and host.startswith("127.")):
         raise PermissionError(f"tests stay on this machine, but this one wants {host!r}")

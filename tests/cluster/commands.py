@@ -19,6 +19,7 @@ def run_kubectl(
     check: bool = True,
     kubeconfig: Path | None = None,
     program: Path | None = None,
+    seconds: float = PATIENCE,
 ) -> subprocess.CompletedProcess[str]:
     """One call of kubectl as the administrator, or as whom the kubeconfig names; `text` is what `-f -` reads.
 
@@ -26,7 +27,7 @@ def run_kubectl(
         AssertionError: It did not succeed, and `check` asked for that.
     """
     command = [str(program or plane.programs.kubectl), *arguments]
-    return _run(command, kubeconfig or plane.kubeconfig, {}, text, check=check)
+    return _run(command, kubeconfig or plane.kubeconfig, {}, text, check=check, seconds=seconds)
 
 
 def run_helm(
@@ -49,13 +50,19 @@ def run_helm(
 
 
 def _run(
-    command: list[str], kubeconfig: Path, settings: Mapping[str, str], text: str, *, check: bool
+    command: list[str],
+    kubeconfig: Path,
+    settings: Mapping[str, str],
+    text: str,
+    *,
+    check: bool,
+    seconds: float = PATIENCE,
 ) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("HELM_", "KUBE"))}
     # Discovery is cached beside the kubeconfig, which goes with its control plane: ports are used again by others.
     ours = {"KUBECONFIG": str(kubeconfig), "KUBECACHEDIR": str(kubeconfig.with_suffix(".cache")), **settings}
     done = subprocess.run(
-        command, env={**kept, **ours}, input=text, timeout=PATIENCE, check=False, capture_output=True, text=True
+        command, env={**kept, **ours}, input=text, timeout=seconds, check=False, capture_output=True, text=True
     )
     if check and done.returncode != 0:
         shown = " ".join([Path(command[0]).name, *command[1:]])

@@ -209,6 +209,8 @@ class ControlPlane:
             # The usual 20 calls a second are for clusters with many clients, not for tests that wait.
             "--kube-api-qps=500",
             "--kube-api-burst=1000",
+            # A claim whose volume is seen a moment later waits for the next turn otherwise.
+            "--pvclaimbinder-sync-period=1s",
             *self.options.controllers,
         ]
 

@@ -103,6 +103,9 @@ for word in words:
     elif verb == "need":
         if not os.path.exists(os.path.join(option("--work"), value)):
             leave(65)
+    elif verb == "wait":
+        while not os.path.exists(os.path.join(option("--work"), value)):
+            time.sleep(0.02)
     elif verb == "note":
         with open(sys.argv[0] + ".notes", "a") as notes:
             notes.write(value + "\n")

@@ -47,6 +47,8 @@ class Place:
     """What every container starts from; PATH finds the programs."""
     rank: int = 0
     """Which node this is of several; all of them are this machine."""
+    host: str = "127.0.0.1"
+    """Where programs listen that others reach."""
 
 
 def plan_pod(
@@ -165,7 +167,7 @@ def _local_name(name: str, place: Place) -> str:
 def _environment(container: Manifest, place: Place, mounts: Sequence[tuple[str, Path]]) -> dict[str, str]:
     name = _local_name(container["name"], place)
     given = {names.port_variable(port): str(number) for port, number in place.ports.items()}
-    given[names.ENV_HOST] = "127.0.0.1"
+    given[names.ENV_HOST] = place.host
     declared = {entry["name"] for entry in container.get("env", ())}
     here = {names.ENV_MASTER_ADDRESS: "127.0.0.1", names.ENV_NODE_RANK: str(place.rank)}
     given |= {variable: value for variable, value in here.items() if variable in declared}
