@@ -58,4 +58,9 @@ class Release:
             one["name"]: f"{self.name}-0" if "valueFrom" in one else one.get("value", "") for one in container["env"]
         }
         told = await kube.get(CONFIG_MAPS, f"{self.name}-pods", self.namespace)
-        return {**found, "PLUMBLINE_PODS": told["data"]["pods.json"], "PLUMBLINE_PORT": "0"}
+        return {
+            **found,
+            "PLUMBLINE_PODS": told["data"]["pods.json"],
+            "PLUMBLINE_PORT": "0",
+            "PLUMBLINE_PROGRESS_PORT": "0",
+        }

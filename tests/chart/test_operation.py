@@ -9,8 +9,14 @@ from subprocess import run
 
 import pytest
 
-from plumbline_api.names import Image, Kind
-from plumbline_operator.kube.permissions import NEEDED, NEEDED_FOR_LEASE, Permission
+from plumbline_api.names import Image, Kind, status_audience
+from plumbline_operator.kube.permissions import (
+    NEEDED,
+    NEEDED_FOR_LEASE,
+    NEEDED_FOR_REVIEWS,
+    Permission,
+    needed_for_authority,
+)
 from tests.chart.helm import DIGESTS, Helm, Rendering, find
 from tests.chart.releases import Release, values
 from tests.cluster.client import PODS, KubeClient, Object, Resource, eventually
@@ -89,10 +95,23 @@ async def test_the_whole_loop_runs_with_what_the_chart_gives(
     assert images == {f"registry.internal/plumbline/{one}@{DIGESTS['images'][one]['digest']}" for one in Image}
     accounts = sorted(pod["spec"]["serviceAccountName"] for pod in pods)
     assert accounts == ["plumbline-evaluator", "plumbline-guard", "plumbline-guard", "plumbline-trainer"]
-    assert all("projected" not in volume for pod in pods for volume in pod["spec"]["volumes"])
+    tokens = {audience(pod) for pod in pods if pod["spec"]["serviceAccountName"] != "plumbline-guard"}
+    assert tokens == {(status_audience(namespace, pod["metadata"]["labels"]["job-name"]),) for pod in pods if job(pod)}
+    assert {audience(pod) for pod in pods if not job(pod)} == {()}, "what serves has no token at all"
     policies = await ours(kube, NETWORK_POLICIES, namespace, 3)
-    assert {str(one["spec"].get("egress", [])) for one in policies} == {"[]"}
+    ports = sorted(str([rule["ports"] for rule in one["spec"].get("egress", [])]) for one in policies)
+    assert ports == ["[[{'protocol': 'TCP', 'port': 8443}]]"] * 2 + ["[]"]
     await asks_for_no_more_than_its_role(plane, namespace)
+
+
+def job(pod: Object) -> bool:
+    return "job-name" in pod["metadata"]["labels"]
+
+
+def audience(pod: Object) -> tuple[str, ...]:
+    """What the tokens of a pod are made for."""
+    sources = [source for volume in pod["spec"]["volumes"] for source in volume.get("projected", {}).get("sources", ())]
+    return tuple(source["serviceAccountToken"]["audience"] for source in sources)
 
 
 def containers(pod: Object) -> list[Object]:
@@ -107,7 +126,8 @@ async def asks_for_no_more_than_its_role(plane: ControlPlane, namespace: str) ->
     assert refused == []
     # Without an object: what the API server serves at all, which everybody may read.
     asked = {permission(one["objectRef"], one["verb"]) for one in events if "objectRef" in one}
-    table = {*NEEDED, *NEEDED_FOR_LEASE, ASKED_OF_ITSELF}
+    progress = {Permission(one.group, one.resource, one.verb) for one in needed_for_authority("any")}
+    table = {*NEEDED, *NEEDED_FOR_LEASE, *NEEDED_FOR_REVIEWS, *progress, ASKED_OF_ITSELF}
     assert asked - table == set()
     # A whole life uses most of it.
     assert len(asked & table) > len(table) / 2

@@ -10,7 +10,13 @@ import yaml
 
 from plumbline_api.manifests import parse_manifests
 from plumbline_api.names import Image, Kind
-from plumbline_operator.kube.permissions import NEEDED, NEEDED_FOR_LEASE, Permission
+from plumbline_operator.kube.permissions import (
+    NEEDED,
+    NEEDED_FOR_LEASE,
+    NEEDED_FOR_REVIEWS,
+    Permission,
+    needed_for_authority,
+)
 from plumbline_operator.kube.settings import settings_from
 from plumbline_operator.observed import Runtime
 from tests.chart.argocd import ARGOCD, discover, health_of
@@ -101,6 +107,8 @@ def test_what_has_a_namespace_names_it(helm4: Helm, values: Object) -> None:
         ({"store": {"claim": {"accessModes": ["Everywhere"]}}}, "accessModes"),
         ({"workloads": {"egress": [{"port": 1}]}}, "egress"),
         ({"admission": {"trustedUsers": ["it's"]}}, "trustedUsers"),
+        ({"progress": {"port": 8080}}, "port"),
+        ({"progress": {"certificateSecret": "Not A Name"}}, "certificateSecret"),
     ],
 )
 def test_a_mistake_in_the_values_is_refused_by_name(helm: Helm, wrong: Object, named: str) -> None:
@@ -223,12 +231,16 @@ def test_the_operators_pod_is_probed_spread_and_given_time_to_end(helm4: Helm) -
 
 def permissions(rules: list[Object]) -> set[Permission]:
     return {
-        Permission(group, resource, verb)
+        Permission(group, resource, verb, name)
         for rule in rules
         for group in rule["apiGroups"]
         for resource in rule["resources"]
         for verb in rule["verbs"]
+        for name in rule.get("resourceNames", [""])
     }
+
+
+REVIEWS = ("", "plumbline.plumbline-system.reviews")
 
 
 def granted(things: list[Object], kind: str) -> dict[tuple[str, str], set[Permission]]:
@@ -252,8 +264,11 @@ def test_roles_hold_the_operators_own_table_and_no_more(helm4: Helm) -> None:
     lease = ("plumbline-system", "plumbline-lease")
     here = ("plumbline-system", "plumbline.plumbline-system")
     things = rendered(helm4, "default")
-    assert granted(things, "Role") == {here: set(NEEDED), lease: set(NEEDED_FOR_LEASE)}
-    assert granted(things, "ClusterRole") == {}
+    authority = ("plumbline-system", "plumbline-progress")
+    assert granted(things, "Role") == {
+        here: set(NEEDED), lease: set(NEEDED_FOR_LEASE), authority: set(needed_for_authority("plumbline-progress"))
+    }  # fmt: skip
+    assert granted(things, "ClusterRole") == {REVIEWS: set(NEEDED_FOR_REVIEWS)}
 
 
 def test_each_watched_namespace_gets_a_role(helm4: Helm) -> None:
@@ -263,15 +278,19 @@ def test_each_watched_namespace_gets_a_role(helm4: Helm) -> None:
 
 def test_all_namespaces_need_a_cluster_role_and_only_the_lease_another(helm4: Helm) -> None:
     things = rendered(helm4, "cluster-wide")
-    assert granted(things, "ClusterRole") == {("", "plumbline.plumbline-system"): set(NEEDED)}
-    assert granted(things, "Role") == {("plumbline-system", "plumbline-lease"): set(NEEDED_FOR_LEASE)}
+    everywhere = ("", "plumbline.plumbline-system")
+    assert granted(things, "ClusterRole") == {everywhere: set(NEEDED), REVIEWS: set(NEEDED_FOR_REVIEWS)}
+    assert set(granted(things, "Role")) == {
+        ("plumbline-system", "plumbline-lease"), ("plumbline-system", "plumbline-progress")
+    }  # fmt: skip
 
 
 def test_no_role_is_wide(helm4: Helm, values: Object) -> None:
     rules = [rule for thing in helm4.render(Rendering(values)) for rule in thing.get("rules", ())]
     found = permissions([rule for rule in rules if isinstance(rule, dict) and "apiGroups" in rule])
     assert not [one for one in found if "*" in (one.group, one.resource, one.verb)]
-    assert not [one for one in found if one.resource == "secrets"]
+    secrets = {(one.verb, one.name) for one in found if one.resource == "secrets"}
+    assert secrets <= {("create", ""), ("get", "plumbline-progress")}
     assert not [one for one in found if one.verb in ("escalate", "bind", "impersonate", "deletecollection")]
 
 

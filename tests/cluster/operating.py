@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from subprocess import Popen
 from typing import Any, Final
@@ -22,7 +23,6 @@ from plumbline_api.configmap import ConfigMap
 from plumbline_api.crd import filename_of
 from plumbline_api.model import Document, canonical_json
 from plumbline_api.names import CONTAINER_WORKER, GROUP, INPUTS_CONFIG_MAP, INPUTS_KEY, PLURALS, Kind
-from plumbline_api.progress import Progress
 from plumbline_api.report import Summary
 from plumbline_operator.kube.assembly import Operator
 from plumbline_operator.kube.client import KubeClient as KubeApi
@@ -64,12 +64,16 @@ def connect(plane: ControlPlane, user: Pair | None = None) -> Login:
 
 @asynccontextmanager
 async def running_operator(
-    login: Login, namespace: str, *, progress: Callable[[str, str], Progress | None] | None = None, **changes: Any
+    login: Login,
+    namespace: str,
+    *,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    **changes: Any,
 ) -> AsyncIterator[Operator]:
     """An operator of one namespace, within this test, at work."""
     given: dict[str, Any] = {"namespaces": (namespace,), "host": "127.0.0.1", "port": 0, "workers": 16, "poll": 1.0}
     settings = KubeSettings(runtime=build.RUNTIME, **given | changes)
-    operator = Operator(settings, connect=lambda count: KubeApi(login, count=count), progress=progress or _no_progress)
+    operator = Operator(settings, connect=lambda count: KubeApi(login, count=count), now=now)
     try:
         await operator.start()
 
@@ -81,10 +85,6 @@ async def running_operator(
         assert not operator.failed.is_set(), "a part of the operator has ended"
     finally:
         await operator.stop()
-
-
-def _no_progress(_namespace: str, _job: str) -> None:
-    return None
 
 
 # As a process

@@ -38,11 +38,14 @@ async def kinds(kube: KubeClient) -> None:
     await serve_kinds(kube)
 
 
-async def give_role(kube: KubeClient, namespace: str, user: str, *left_out: Permission) -> None:
-    """Let a user do exactly what the table says, less some of it."""
+async def give_role(
+    kube: KubeClient, namespace: str, user: str, *left_out: Permission, more: tuple[Permission, ...] = ()
+) -> None:
+    """Let a user do exactly what the table says, less some of it, and more."""
     rules = [
         {"apiGroups": [one.group], "resources": [one.resource], "verbs": [one.verb]}
-        for one in (*NEEDED, *NEEDED_FOR_LEASE)
+        | ({"resourceNames": [one.name]} if one.name else {})
+        for one in (*NEEDED, *NEEDED_FOR_LEASE, *more)
         if one not in left_out
     ]
     await kube.apply(ROLES, _body("Role", rules=rules), namespace, force=True)

@@ -43,6 +43,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- default (printf "%s-store" (include "plumbline.fullname" .)) .Values.store.claim.name -}}
 {{- end -}}
 
+{{/* The Secret with the operator's own authority. */}}
+{{- define "plumbline.authority" -}}
+{{- printf "%s-progress" (include "plumbline.fullname" .) -}}
+{{- end -}}
+
 {{/* The namespaces that are watched, as a JSON list; empty where all are. */}}
 {{- define "plumbline.namespaces" -}}
 {{- if .Values.clusterWide -}}

@@ -57,6 +57,7 @@ __all__ = [
     "SUMMARY_LIMIT_BYTES",
     "TOKEN_FILE",
     "VERSION",
+    "VOLUME_STATUS",
     "ExitCode",
     "Image",
     "Kind",
@@ -120,6 +121,8 @@ MOUNT_POLICY: Final = "/plumbline/policy"
 MOUNT_STATUS: Final = "/plumbline/status"
 """Where a Job finds the token that it reports with."""
 TOKEN_FILE: Final = "token"  # noqa: S105 - the name of a file
+VOLUME_STATUS: Final = "status"
+"""The volume with that token, in the pods of Jobs that report. Read when pods are observed: no other can be silent."""
 AUTHORITY_FILE: Final = "ca.crt"
 """In the ConfigMap of a Job that reports: the certificate of the authority that the status endpoint's is from."""
 RUN_FILE: Final = "run.json"

@@ -36,6 +36,7 @@ __all__ = [
     "Problem",
     "RunState",
     "Runtime",
+    "StatusEndpoint",
 ]
 
 PlumblineObject = AlignmentRun | RedTeamSuite | EvalGate | GuardedInference
@@ -98,6 +99,8 @@ class JobState:
     problem: Problem | None = None
     """Why it failed; before its end, why it does not go on at the moment."""
     progress: Progress | None = None
+    silent_since: datetime | None = None
+    """Since when it could have reported progress and has not; None where it need not, or nobody listens."""
     preempted: bool = False
     """The last attempt was ended from outside; another one will resume."""
     waiting_since: datetime | None = None
@@ -154,6 +157,20 @@ class GateState:
 
 
 @dataclass(frozen=True)
+class StatusEndpoint:
+    """Where Jobs report their progress."""
+
+    url: str
+    """Its address without a path."""
+    authority: str
+    """The certificates (PEM) that a pod trusts when it reports."""
+    addresses: tuple[str, ...] = ()
+    """What the host of the URL stands for, so that pods need no name server; empty for those that ask one."""
+    egress: tuple[Mapping[str, Any], ...] = ()
+    """Egress rules that let a pod reach it."""
+
+
+@dataclass(frozen=True)
 class Runtime:
     """Settings of the place that pods run in. All but the first two are for clusters."""
 
@@ -173,6 +190,8 @@ class Runtime:
     """Seconds that a pod may need to begin its work before that is a failure; None waits for ever."""
     job_sets: bool = False
     """Whether a stage of several nodes is made as a JobSet: the cluster serves them, and the settings allow it."""
+    status_endpoint: StatusEndpoint | None = None
+    """Where Jobs report their progress; None where they write it into a file, or nobody listens."""
 
 
 @dataclass(frozen=True)

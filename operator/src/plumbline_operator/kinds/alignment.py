@@ -141,10 +141,16 @@ def _outcome(rows: tuple[StageStatus, ...]) -> Working | Stopped | Done:
         if row.state == StageState.FAILED:
             return Stopped(row.reason or Reason.INTERNAL_ERROR, f"stage {row.name} failed: {row.message}")
         if row.state != StageState.SUCCEEDED:
-            verb = "is running" if row.state == StageState.RUNNING else "is about to start"
-            told = f"waits: {row.message}" if row.message else verb
+            told = _going_on(row) or ("is running" if row.state == StageState.RUNNING else "is about to start")
             return Working(row.reason or Reason.PENDING, f"stage {row.name} ({row.type}) {told}")
     return Done(Reason.SUCCEEDED, f"all {len(rows)} stages succeeded")
+
+
+def _going_on(row: StageStatus) -> str:
+    """What there is to say of a stage that has not ended; nothing where all goes well."""
+    if not row.message:
+        return ""
+    return f"is running: {row.message}" if row.reason == Reason.NOT_REPORTING else f"waits: {row.message}"
 
 
 def _conclude(
@@ -235,7 +241,7 @@ def _stage_event(before: StageStatus | None, row: StageStatus) -> Event | None:
     elif row.message:
         changed = changed or (before is not None and before.reason != row.reason)
         severity = EventType.NORMAL if row.reason in _EXPECTED else EventType.WARNING
-        words = f" waits: {row.message}"
+        words = f" {_going_on(row)}"
     else:
         severity, words = EventType.NORMAL, " started" if row.state == StageState.RUNNING else " waits"
     return Event(severity, row.reason or Reason.PENDING, f"stage {row.name}{words}") if changed else None

@@ -13,6 +13,7 @@ from plumbline_api.redteam import RedTeamSuite
 from plumbline_api.report import Result, Summary
 from plumbline_api.runfile import Input
 from plumbline_operator.decision import Child
+from plumbline_operator.kinds.silence import mark_silence
 from plumbline_operator.kinds.waiting import give_up
 from plumbline_operator.observed import JobPhase, JobState, Observed
 from plumbline_operator.plan.evaluation import plan_evaluation
@@ -78,7 +79,8 @@ def plan_executions(
     """Every suite against every model (by role)."""
     reconciling = find_condition(status.conditions, ConditionType.RECONCILING)
     asked = None if reconciling is None else reconciling.last_transition_time
-    jobs = {job.name: give_up(job, observed.runtime.start_deadline, now, asked) for job in observed.jobs}
+    deadline = observed.runtime.start_deadline
+    jobs = {job.name: mark_silence(give_up(job, deadline, now, asked), now) for job in observed.jobs}
     made = []
     for suite in suites:
         for role, model in models.items():

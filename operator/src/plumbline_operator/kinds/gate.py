@@ -19,7 +19,8 @@ from plumbline_operator.decision import Child, Decision, Event, EventType
 from plumbline_operator.gates.verdict import judge_rule, overall
 from plumbline_operator.kinds.executions import Execution, plan_executions, running, tell_progress
 from plumbline_operator.kinds.references import from_input, from_run, outdated
-from plumbline_operator.kinds.waiting import next_look
+from plumbline_operator.kinds.silence import next_silence
+from plumbline_operator.kinds.waiting import next_look, soonest
 from plumbline_operator.observed import ChildRef, JobPhase, Observed
 from plumbline_operator.plan.inputs import BASELINE, SUBJECT
 from plumbline_operator.plan.network import plan_job_policy
@@ -97,7 +98,8 @@ def _evaluate(
         stale=outdated(observed, {item.children[-1].ref.name for item in executions}),
     )
     waiting = [item.job for item in executions if item.job is not None and item.unfinished]
-    return replace(decision, wake_after=next_look(waiting, observed.runtime.start_deadline, now))
+    look = next_look(waiting, observed.runtime.start_deadline, now)
+    return replace(decision, wake_after=soonest(look, next_silence(waiting, now)))
 
 
 def _begin(observed: Observed, before: EvalGateStatus) -> EvalGateStatus:

@@ -13,7 +13,8 @@ from plumbline_api.reasons import ConditionType, Reason
 from plumbline_api.runfile import Input
 from plumbline_operator.decision import Child
 from plumbline_operator.kinds.references import outdated
-from plumbline_operator.kinds.waiting import give_up, next_look
+from plumbline_operator.kinds.silence import mark_silence, next_silence
+from plumbline_operator.kinds.waiting import give_up, next_look, soonest
 from plumbline_operator.observed import JOB, JOB_SET, ChildRef, JobPhase, JobState, Observed
 from plumbline_operator.plan.gangs import plan_gang
 from plumbline_operator.plan.inputs import MODEL, dataset_input, held_out_input
@@ -84,7 +85,8 @@ def _give_up(
     """The Job, as failed where it waits in vain; one that has run before may wait for room as long as it takes."""
     if job is None:
         return None
-    return give_up(job, None if row.state == StageState.RUNNING else observed.runtime.start_deadline, now, asked)
+    deadline = None if row.state == StageState.RUNNING else observed.runtime.start_deadline
+    return mark_silence(give_up(job, deadline, now, asked), now)
 
 
 def _asked(status: AlignmentRunStatus, before: Sequence[StageStatus]) -> datetime | None:
@@ -118,7 +120,8 @@ def _stay(
         return Walk(tuple(rows), outdated=outdated(observed, ()))
     wanted = (*plan_job_policy(observed.key, observed.runtime), *children)
     missing = tuple(child for child in wanted if child.ref not in observed.children)
-    look = None if job is None else next_look([job], observed.runtime.start_deadline, now)
+    jobs = [] if job is None else [job]
+    look = soonest(next_look(jobs, observed.runtime.start_deadline, now), next_silence(jobs, now))
     return Walk(tuple(rows), missing, outdated(observed, {row.job or ""}), look)
 
 
@@ -150,7 +153,9 @@ def _look(row: StageStatus, name: str, job: JobState | None, now: datetime) -> S
         return row.model_copy(update={"job": name} | lost)
     if job.phase == JobPhase.PENDING:
         return row.model_copy(update={"job": name, "progress": None} | _said(job, Reason.PENDING))
-    started = {"job": name, "start_time": row.start_time or now.replace(microsecond=0), "progress": job.progress}
+    # What an operator that was started anew has not been told yet stands in the row.
+    progress = job.progress or (row.progress if row.job == name else None)
+    started = {"job": name, "start_time": row.start_time or now.replace(microsecond=0), "progress": progress}
     if job.phase == JobPhase.RUNNING:
         usual = Reason.PREEMPTED if job.preempted else Reason.RUNNING
         return row.model_copy(update=started | {"state": StageState.RUNNING} | _said(job, usual))

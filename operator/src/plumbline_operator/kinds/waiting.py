@@ -12,7 +12,7 @@ from typing import Final
 from plumbline_api.reasons import Reason
 from plumbline_operator.observed import DeploymentState, JobPhase, JobState, Problem
 
-__all__ = ["give_up", "is_given_up", "next_look"]
+__all__ = ["give_up", "is_given_up", "next_look", "soonest"]
 
 _LOOK_AGAIN: Final = 60.0
 """Some causes of a late start are known only after a while, without an event that tells of them."""
@@ -51,6 +51,11 @@ def next_look(waiting: Iterable[JobState | DeploymentState], deadline: int | Non
         return None
     left = [] if deadline is None else [deadline - (now - moment).total_seconds() for moment in since]
     return min([_LOOK_AGAIN, *(seconds for seconds in left if seconds > 0)])
+
+
+def soonest(*seconds: float | None) -> float | None:
+    """The least of some waits; None where there is none."""
+    return min((wait for wait in seconds if wait is not None), default=None)
 
 
 def _is_late(since: datetime | None, deadline: int | None, now: datetime) -> bool:

@@ -15,7 +15,6 @@ from random import Random
 from typing import Any, Final
 
 from plumbline_api.names import ExitCode
-from plumbline_api.progress import Progress
 from plumbline_operator.kube.cache import Cache
 from plumbline_operator.kube.census import Census
 from plumbline_operator.kube.client import Counted, KubeClient
@@ -31,6 +30,7 @@ from plumbline_operator.kube.login import Login
 from plumbline_operator.kube.mentions import Mentions
 from plumbline_operator.kube.metrics import Metrics, Readings
 from plumbline_operator.kube.permissions import find_missing
+from plumbline_operator.kube.progress import ProgressDesk
 from plumbline_operator.kube.queue import Backoff, WorkQueue
 from plumbline_operator.kube.resources import WATCHED
 from plumbline_operator.kube.server import Health, HttpServer
@@ -66,14 +66,14 @@ class Operator:
         settings: KubeSettings,
         *,
         connect: Callable[[Counted], KubeClient] | None = None,
-        progress: Callable[[str, str], Progress | None] = lambda _namespace, _job: None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """Put everything together; `start` begins.
 
         Args:
             settings: Checked settings.
             connect: Makes the client of the API server, given what it has to tell of every call.
-            progress: The newest progress report of a Job, by namespace and name.
+            now: The time.
         """
         random = Random(secrets.randbits(64))  # noqa: S311 - jitter
         self.settings = settings
@@ -88,12 +88,14 @@ class Operator:
         # Two starts of one replica are two holders: the first may still be at work.
         identity = f"{settings.identity}_{secrets.token_hex(4)}"
         self.election = _candidate(settings, self.client, identity, random)
-        self.events = EventPoster(self.client, identity, _now)
+        self.events = EventPoster(self.client, identity, now)
         self.config_maps = NamedConfigMaps(self.client, mentions, self.queue.add, random, period=settings.poll)
+        self._now = now
         self.job_sets = JobSets(self.client, self.cache, self.feed, random, settings)
-        view = View(self.cache, mentions, self.config_maps, settings.runtime, progress, _now, self.job_sets.usable)
+        self.progress = self._desk()
+        view = self._view(mentions)
         cluster = KubeCluster(view, self.client, self.feed, self.events, self._fence)
-        self.controller = Controller(cluster, self.cache, self.queue, self.metrics, now=_now, random=random)
+        self.controller = Controller(cluster, self.cache, self.queue, self.metrics, now=now, random=random)
         self._required = tuple(
             Watch(self.client, what, namespace, self.feed, random, relist=settings.relist)
             for what in WATCHED
@@ -101,7 +103,7 @@ class Operator:
         )
         self.server = HttpServer(settings.host, settings.port, self.health, self.metrics.text)
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._working = False
+        self._working_since: datetime | None = None
         self._lag = 0.0
         self._stopping = False
 
@@ -113,7 +115,10 @@ class Operator:
             ApiError: The API server did not answer.
         """
         lease = None if self.election is None else self.settings.lease_namespace
-        missing = await find_missing(self.client, self.settings.namespaces, lease)
+        progress = self.settings.progress
+        secret = "" if progress is None or progress.certificate else progress.secret
+        reviews = progress is not None
+        missing = await find_missing(self.client, self.settings.namespaces, lease, authority=secret, reviews=reviews)
         if missing:
             lines = [
                 f"{permission} in " + (f"namespace {namespace}" if namespace else "all namespaces")
@@ -122,10 +127,19 @@ class Operator:
             raise NotPermitted(tuple(lines))
 
     async def start(self) -> None:
-        """Begin: to answer probes, to watch, to stand for election. Raises OSError where the port is taken."""
+        """Begin: to answer probes, to take reports, to watch, to stand for election.
+
+        Raises:
+            OSError: A port is taken.
+            CertificateUnusable, ApiError: There is no certificate to take reports with.
+        """
         self.metrics.observe(self._readings)
         await self.server.start()
-        _LOG.info("started", extra={"port": self.server.port, "namespaces": list(self.settings.namespaces)})
+        facts: dict[str, Any] = {"port": self.server.port, "namespaces": list(self.settings.namespaces)}
+        if self.progress is not None:
+            await self.progress.start()
+            facts["progress_port"] = self.progress.server.port
+        _LOG.info("started", extra=facts)
         for watch in self._required:
             self._spawn(self._watch(watch), f"watch {watch.title}")
         for part, name in (
@@ -134,6 +148,7 @@ class Operator:
             (self.config_maps.run(), "config maps"),
             (self._beat(), "heartbeat"),
             (self._lead(), "work"),
+            *(() if self.progress is None else self.progress.parts()),
         ):
             self._spawn(part, name)
         if self.election is not None:
@@ -149,6 +164,8 @@ class Operator:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self.election is not None:
             await self.election.release()
+        if self.progress is not None:
+            await self.progress.close()
         await self.server.close()
         await self.client.close()
         _LOG.info("stopped")
@@ -163,7 +180,7 @@ class Operator:
         problems += [f"{title} not listed yet" for title in unsynced]
         facts = {
             "leader": self._leading,
-            "working": self._working,
+            "working": self._working_since is not None,
             "objects": len(self.cache.keys()),
             "queue": self.queue.depth,
             "watches": {f"{watch.title} {watch.namespace or '*'}": round(watch.age, 1) for watch in self.watches},
@@ -178,6 +195,34 @@ class Operator:
 
     # Parts
 
+    def _desk(self) -> ProgressDesk | None:
+        """Where progress comes in, if the settings ask for it."""
+        if self.settings.progress is None:
+            return None
+        return ProgressDesk(
+            self.settings.progress,
+            self.settings.host,
+            client=self.client,
+            cache=self.cache,
+            queue=self.queue,
+            metrics=self.metrics,
+            working_since=lambda: self._working_since if self._leading else None,
+            now=self._now,
+        )
+
+    def _view(self, mentions: Mentions) -> View:
+        desk, runtime = self.progress, self.settings.runtime
+        return View(
+            self.cache,
+            mentions,
+            self.config_maps,
+            runtime=lambda: runtime if desk is None else desk.tell(runtime),
+            progress=lambda namespace, job: None if desk is None else desk.newest(namespace, job),
+            listening_since=lambda: None if desk is None else desk.listening_since(),
+            now=self._now,
+            job_sets=self.job_sets.usable,
+        )
+
     async def _lead(self) -> None:
         """Work, once the lease is ours and the cache is as new as that."""
         since = float("-inf")
@@ -190,7 +235,7 @@ class Operator:
         await asyncio.gather(*(self._catch_up(watch, since) for watch in self.watches))
         for key in self.cache.keys():
             self.queue.add(key)
-        self._working = True
+        self._working_since = self._now()
         _LOG.info("at work", extra={"objects": self.queue.depth})
         for worker in self.controller.start(self.settings.workers):
             self._supervise(worker)
@@ -232,7 +277,7 @@ class Operator:
             depth=self.queue.depth,
             working=self.queue.working,
             delayed=self.queue.delayed,
-            leader=self._leading and self._working,
+            leader=self._leading and self._working_since is not None,
             loop_lag=self._lag,
             watch_ages={(watch.title, watch.namespace or ""): watch.age for watch in self.watches},
             standings=self.census.counts,
@@ -271,7 +316,3 @@ def _candidate(settings: KubeSettings, client: KubeClient, identity: str, random
         clock=time.monotonic,
         times=settings.lease,
     )
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

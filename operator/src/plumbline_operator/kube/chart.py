@@ -14,11 +14,20 @@ import yaml
 
 from plumbline_api.crd import crd_text, filename_of
 from plumbline_api.names import Kind
-from plumbline_operator.kube.permissions import NEEDED, NEEDED_FOR_JOB_SETS, NEEDED_FOR_LEASE, Permission
+from plumbline_operator.kube.permissions import (
+    NEEDED,
+    NEEDED_FOR_JOB_SETS,
+    NEEDED_FOR_LEASE,
+    NEEDED_FOR_REVIEWS,
+    Permission,
+    needed_for_authority,
+)
 
 __all__ = ["crd_template", "fill_page", "rules_text", "values_table", "written_files"]
 
 _HEADER: Final = "# Written by `make generate` from {source}. Change that, not this file.\n"
+_AUTHORITY: Final = "AUTHORITY"
+"""Stands for the name of the Secret with the operator's own authority; the template puts that in its place."""
 _TABLE: Final = re.compile(r"(<!-- chart values -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -47,23 +56,29 @@ def crd_template(kind: Kind) -> str:
 
 def rules_text() -> str:
     """The rules of the operator's roles, for `.Files.Get`."""
-    tables = {"watched": NEEDED, "jobSets": NEEDED_FOR_JOB_SETS, "lease": NEEDED_FOR_LEASE}
+    tables = {
+        "watched": NEEDED,
+        "jobSets": NEEDED_FOR_JOB_SETS,
+        "lease": NEEDED_FOR_LEASE,
+        "authority": needed_for_authority(_AUTHORITY),
+        "reviews": NEEDED_FOR_REVIEWS,
+    }
     rules = {name: _rules(table) for name, table in tables.items()}
     header = _HEADER.format(source="operator/src/plumbline_operator/kube/permissions.py")
     return header + yaml.safe_dump(rules, sort_keys=False)
 
 
 def _rules(needed: Iterable[Permission]) -> list[dict[str, list[str]]]:
-    """One rule for each set of verbs of an API group."""
-    verbs: dict[tuple[str, str], list[str]] = {}
+    """One rule for each set of verbs of an API group, and of an object where it is for one alone."""
+    verbs: dict[tuple[str, str, str], list[str]] = {}
     for permission in needed:
-        verbs.setdefault((permission.group, permission.resource), []).append(permission.verb)
-    resources: dict[tuple[str, tuple[str, ...]], list[str]] = {}
-    for (group, resource), found in verbs.items():
-        resources.setdefault((group, tuple(found)), []).append(resource)
+        verbs.setdefault((permission.group, permission.name, permission.resource), []).append(permission.verb)
+    resources: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
+    for (group, name, resource), found in verbs.items():
+        resources.setdefault((group, name, tuple(found)), []).append(resource)
     return [
-        {"apiGroups": [group], "resources": found, "verbs": list(allowed)}
-        for (group, allowed), found in resources.items()
+        {"apiGroups": [group], "resources": found, "verbs": list(allowed)} | ({"resourceNames": [name]} if name else {})
+        for (group, name, allowed), found in resources.items()
     ]
 
 

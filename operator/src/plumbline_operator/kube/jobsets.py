@@ -29,6 +29,8 @@ def job_set_state(
     pods: Sequence[Mapping[str, Any]],
     progress: Progress | None,
     now: datetime,
+    *,
+    listening_since: datetime | None = None,
 ) -> JobState:
     """The state of a JobSet with one Job in it.
 
@@ -38,6 +40,7 @@ def job_set_state(
         pods: Pods that may be those of its Job.
         progress: What it reported last.
         now: The moment of looking.
+        listening_since: Since when somebody listens to what it reports; None where nobody does.
     """
     own = sorted((job for job in jobs if is_controlled_by(job, job_set)), key=_attempt)
     job = own[-1] if own else None
@@ -47,7 +50,7 @@ def job_set_state(
     if job is None:
         return _without_job(job_set, now, ended=ended)
     restarts = int(part(job_set, "status").get("restartsCountTowardsMax") or 0)
-    found = job_state(job, pods, progress, now, restarts=restarts)
+    found = job_state(job, pods, progress, now, restarts=restarts, listening_since=listening_since)
     state = replace(found, name=name_of(job_set), kind=JOB_SET, labels=_labels(job_set), deleting=_is_going(job_set))
     if ended:
         return _ended(state, job_set)

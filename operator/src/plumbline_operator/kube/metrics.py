@@ -64,6 +64,12 @@ class Metrics:
             buckets=_QUICK,
             registry=self.registry,
         )
+        self._reports = Counter(
+            "plumbline_progress_reports_total",
+            "Reports of progress that came in, by the code they were answered with.",
+            ["code"],
+            registry=self.registry,
+        )
         self._verdicts = Counter(
             "plumbline_gate_verdicts_total", "Verdicts that gates reached.", ["verdict"], registry=self.registry
         )
@@ -89,6 +95,10 @@ class Metrics:
     def verdict(self, verdict: str) -> None:
         """A gate has reached a verdict."""
         self._verdicts.labels(verdict).inc()
+
+    def reported(self, code: int) -> None:
+        """A report of progress was answered."""
+        self._reports.labels(str(code)).inc()
 
     def text(self) -> bytes:
         """Everything, in Prometheus' text format."""

@@ -19,10 +19,13 @@ from plumbline_operator.kube.resources import (
     LEASES,
     OURS,
     PODS,
+    SECRETS,
+    TOKEN_REVIEWS,
 )
 
 __all__ = [
-    "NEEDED", "NEEDED_FOR_JOB_SETS", "NEEDED_FOR_LEASE", "Permission", "find_missing", "find_missing_for_job_sets",
+    "NEEDED", "NEEDED_FOR_JOB_SETS", "NEEDED_FOR_LEASE", "NEEDED_FOR_REVIEWS", "Permission", "find_missing",
+    "find_missing_for_job_sets", "needed_for_authority",
 ]  # fmt: skip
 
 _AT_A_TIME: Final = 20
@@ -36,9 +39,12 @@ class Permission:
     resource: str
     """With its subresource, for example alignmentruns/status."""
     verb: str
+    name: str = ""
+    """The only object that it is for; empty for all."""
 
     def __str__(self) -> str:
-        return f"{self.verb} {self.resource}" + (f" (API group {self.group})" if self.group else "")
+        what = self.resource + (f" {self.name}" if self.name else "")
+        return f"{self.verb} {what}" + (f" (API group {self.group})" if self.group else "")
 
 
 _ON_OURS: Final = (("", ("get", "list", "watch")), ("/status", ("update",)), ("/finalizers", ("update",)))
@@ -75,10 +81,25 @@ NEEDED_FOR_JOB_SETS: Final = tuple(
     Permission(JOB_SETS.group, JOB_SETS.plural, verb) for verb in ("get", "list", "watch", "create", "delete")
 )
 """In every namespace that is watched, to make JobSets of stages with several nodes; without them these are Jobs."""
+NEEDED_FOR_REVIEWS: Final = (Permission(TOKEN_REVIEWS.group, TOKEN_REVIEWS.plural, "create"),)
+"""Where Jobs report their progress: in no namespace, because tokens have none."""
+
+
+def needed_for_authority(name: str) -> tuple[Permission, ...]:
+    """In the namespace of the Secret with the operator's own authority: to read this one, and to make it."""
+    return (
+        Permission(SECRETS.group, SECRETS.plural, "create"),
+        Permission(SECRETS.group, SECRETS.plural, "get", name),
+    )
 
 
 async def find_missing(
-    client: KubeClient, namespaces: Sequence[str], lease_namespace: str | None
+    client: KubeClient,
+    namespaces: Sequence[str],
+    lease_namespace: str | None,
+    *,
+    authority: str = "",
+    reviews: bool = False,
 ) -> tuple[tuple[Permission, str], ...]:
     """Every permission that is missing, with the namespace where it is.
 
@@ -86,6 +107,8 @@ async def find_missing(
         client: The API server.
         namespaces: What is watched; none stands for everything, an empty name in the answer too.
         lease_namespace: Where the lease is; None where there is none.
+        authority: namespace/name of the Secret with the operator's own authority; empty where it needs none.
+        reviews: Whether tokens are reviewed.
 
     Raises:
         ApiError: The API server did not answer.
@@ -93,6 +116,11 @@ async def find_missing(
     wanted = [(permission, namespace) for namespace in namespaces or ("",) for permission in NEEDED]
     if lease_namespace is not None:
         wanted += [(permission, lease_namespace) for permission in NEEDED_FOR_LEASE]
+    if authority:
+        namespace, _, name = authority.partition("/")
+        wanted += [(permission, namespace) for permission in needed_for_authority(name)]
+    if reviews:
+        wanted += [(permission, "") for permission in NEEDED_FOR_REVIEWS]
     return await _missing_of(client, wanted)
 
 
@@ -121,7 +149,7 @@ async def _missing_of(
 async def _is_allowed(client: KubeClient, permission: Permission, namespace: str) -> bool:
     resource, _, subresource = permission.resource.partition("/")
     attributes: dict[str, Any] = {"verb": permission.verb, "group": permission.group, "resource": resource}
-    attributes |= {"subresource": subresource, "namespace": namespace}
+    attributes |= {"subresource": subresource, "namespace": namespace, "name": permission.name}
     review = {
         "apiVersion": ACCESS_REVIEWS.api_version,
         "kind": ACCESS_REVIEWS.kind,

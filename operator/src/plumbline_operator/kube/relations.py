@@ -7,7 +7,7 @@ earlier one of its name, is checked where they are used.
 from collections.abc import Hashable, Mapping
 from typing import Any, Final, NamedTuple
 
-from plumbline_api.names import GROUP, LABEL_OWNER, LABEL_OWNER_KIND, LABEL_SUITE, Kind
+from plumbline_api.names import GROUP, LABEL_OWNER, LABEL_OWNER_KIND, LABEL_SUITE, VOLUME_STATUS, Kind
 from plumbline_operator.kube.resources import DEPLOYMENTS, JOB_SETS, JOBS, OURS, PODS, WATCHED, Resource
 from plumbline_operator.observed import Key
 
@@ -94,6 +94,8 @@ def _trim_spec(resource: Resource, spec: Raw) -> Any:
                 {key: one[key] for key in ("name", "image", "resources", "restartPolicy") if key in one}
                 for one in spec.get(part) or ()
             ]
+        if any(volume.get("name") == VOLUME_STATUS for volume in spec.get("volumes") or ()):
+            kept["volumes"] = [{"name": VOLUME_STATUS}]
         return kept
     return spec
 

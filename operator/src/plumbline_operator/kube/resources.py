@@ -11,7 +11,7 @@ from plumbline_api.names import FIELD_MANAGER, GROUP, LABEL_MANAGED_BY, PLURALS,
 
 __all__ = [
     "ACCESS_REVIEWS", "CHILDREN", "CONFIG_MAPS", "DEPLOYMENTS", "EVENTS", "JOBS", "JOB_SETS", "LEASES",
-    "OPTIONAL", "OURS", "PODS", "SERVICES", "TOKEN_REVIEWS", "WATCHED", "Resource", "Watched",
+    "OPTIONAL", "OURS", "PODS", "SECRETS", "SERVICES", "TOKEN_REVIEWS", "WATCHED", "Resource", "Watched",
 ]  # fmt: skip
 
 
@@ -59,6 +59,7 @@ JOB_SETS: Final = Resource("jobset.x-k8s.io", "v1alpha2", "jobsets", "JobSet")
 """Where the cluster has them; never required."""
 PODS: Final = Resource("", "v1", "pods", "Pod")
 CONFIG_MAPS: Final = Resource("", "v1", "configmaps", "ConfigMap")
+SECRETS: Final = Resource("", "v1", "secrets", "Secret")
 SERVICES: Final = Resource("", "v1", "services", "Service")
 DEPLOYMENTS: Final = Resource("apps", "v1", "deployments", "Deployment")
 NETWORK_POLICIES: Final = Resource("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy")

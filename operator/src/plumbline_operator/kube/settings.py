@@ -17,7 +17,7 @@ from plumbline_api.scalars import Name
 from plumbline_operator.kube.lease import LeaseTimes
 from plumbline_operator.observed import Runtime
 
-__all__ = ["BadSettings", "KubeSettings", "PodSettings", "check_settings", "settings_from"]
+__all__ = ["BadSettings", "KubeSettings", "PodSettings", "ProgressSettings", "check_settings", "settings_from"]
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -36,6 +36,15 @@ class BadSettings(Exception):
     def __init__(self, problems: tuple[str, ...]) -> None:
         super().__init__("; ".join(problems))
         self.problems = problems
+
+
+class ReportingSettings(Document):
+    """How the pods of Jobs reach the operator's status endpoint."""
+
+    url: Annotated[str, Field(max_length=512, pattern=r"^https://[^/]+/?$")]
+    """Its address, a Service's, without a path."""
+    egress: Annotated[tuple[dict[str, Any], ...], Field(max_length=8)] = ()
+    """Egress rules of a NetworkPolicy that let a pod reach it; added where there are such rules at all."""
 
 
 class PodSettings(Document):
@@ -57,11 +66,28 @@ class PodSettings(Document):
     """Seconds that a pod may need to begin its work."""
     job_sets: bool = True
     """Whether stages of several nodes become JobSets where the cluster serves these."""
+    progress: ReportingSettings | None = None
+    """Where Jobs report their progress; without it nobody listens, and no pod gets a token."""
 
 
 def _split(given: object) -> object:
     """Names with commas between them, as a variable has them."""
     return tuple(name.strip() for name in given.split(",") if name.strip()) if isinstance(given, str) else given
+
+
+@dataclass(frozen=True)
+class ProgressSettings:
+    """How progress comes in; one of `secret` and `certificate` says where the certificate is from."""
+
+    url: str
+    """What pods are told, without a path."""
+    egress: tuple[Mapping[str, Any], ...] = ()
+    port: int = 8443
+    """Where to listen; 0 takes a free one."""
+    secret: str = ""
+    """namespace/name of the Secret with an authority of the operator's own, which makes it where there is none."""
+    certificate: Path | None = None
+    """A folder with tls.crt, tls.key and ca.crt, which somebody else renews."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +116,8 @@ class KubeSettings:
     job_sets: bool = True
     """Whether stages of several nodes become JobSets where the cluster serves these."""
     check_permissions: bool = True
+    progress: ProgressSettings | None = None
+    """None where nobody listens to what Jobs report."""
 
 
 def check_settings(settings: KubeSettings) -> None:
@@ -117,9 +145,18 @@ def _problems(settings: KubeSettings) -> Iterator[str]:
         )
     if not 0 <= settings.port <= 65535:
         yield f"port: {settings.port} is no port"
+    if settings.progress is not None:
+        yield from _progress_problems(settings.progress)
     if "://" not in settings.runtime.store:
         yield f"store: {settings.runtime.store or 'nothing'} is no URI; for example s3://bucket/prefix"
     yield from _image_problems(settings.runtime.images)
+
+
+def _progress_problems(progress: ProgressSettings) -> Iterator[str]:
+    if not 0 <= progress.port <= 65535:
+        yield f"progress_port: {progress.port} is no port"
+    if progress.certificate is None and not re.fullmatch(r"[a-z0-9.-]+/[a-z0-9.-]+", progress.secret):
+        yield f"progress_secret: {progress.secret or 'nothing'} names no Secret; write namespace/name"
 
 
 def _image_problems(images: Mapping[Image, str]) -> Iterator[str]:
@@ -137,7 +174,9 @@ def settings_from(environ: Mapping[str, str], **flags: object) -> KubeSettings:
     Args:
         environ: PLUMBLINE_PODS (the file about pods, or its text) and, each optional, PLUMBLINE_STORE,
             PLUMBLINE_NAMESPACES (with commas; all if empty), PLUMBLINE_IDENTITY, PLUMBLINE_LEASE_NAMESPACE,
-            PLUMBLINE_LEASE_NAME, PLUMBLINE_HOST, PLUMBLINE_PORT, PLUMBLINE_WORKERS, PLUMBLINE_RESYNC.
+            PLUMBLINE_LEASE_NAME, PLUMBLINE_HOST, PLUMBLINE_PORT, PLUMBLINE_WORKERS, PLUMBLINE_RESYNC; and where
+            the file about pods has `progress`, PLUMBLINE_PROGRESS_PORT, PLUMBLINE_PROGRESS_SECRET (namespace/name) or
+            PLUMBLINE_PROGRESS_CERTIFICATE (a folder), see ProgressSettings.
         flags: The same names in lower case without the prefix.
 
     Raises:
@@ -162,6 +201,7 @@ def settings_from(environ: Mapping[str, str], **flags: object) -> KubeSettings:
         workers=wanted.workers,
         resync=wanted.resync,
         job_sets=pods.job_sets,
+        progress=_progress(pods, wanted),
     )
     check_settings(settings)
     return settings
@@ -182,6 +222,9 @@ class _Flags(BaseModel):
     port: int = KubeSettings.port
     workers: int = KubeSettings.workers
     resync: float = KubeSettings.resync
+    progress_port: int = ProgressSettings.port
+    progress_secret: str = ""
+    progress_certificate: str = ""
 
 
 def _read(read: Callable[[], M]) -> M:
@@ -212,4 +255,16 @@ def _runtime(pods: PodSettings, store: str | None) -> Runtime:
         pull_secrets=pods.pull_secrets,
         egress=pods.egress,
         start_deadline=pods.start_deadline,
+    )
+
+
+def _progress(pods: PodSettings, wanted: _Flags) -> ProgressSettings | None:
+    if pods.progress is None:
+        return None
+    return ProgressSettings(
+        url=pods.progress.url,
+        egress=pods.progress.egress,
+        port=wanted.progress_port,
+        secret=wanted.progress_secret,
+        certificate=Path(wanted.progress_certificate) if wanted.progress_certificate else None,
     )

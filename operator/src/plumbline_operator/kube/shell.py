@@ -15,6 +15,7 @@ import uvloop
 
 from plumbline_api.names import ExitCode
 from plumbline_operator.kube.assembly import NotPermitted, Operator
+from plumbline_operator.kube.certificates import CertificateUnusable
 from plumbline_operator.kube.errors import ApiError
 from plumbline_operator.kube.login import LoginFailed, find_credentials
 from plumbline_operator.kube.settings import BadSettings, KubeSettings
@@ -25,7 +26,7 @@ _LOG: Final = logging.getLogger(__name__)
 _KILL_AFTER: Final = 10.0
 """Seconds after which kopf kills a process that does not end."""
 
-Foreseen = (BadSettings, NotPermitted, LoginFailed, ApiError, OSError)
+Foreseen = (BadSettings, NotPermitted, LoginFailed, CertificateUnusable, ApiError, OSError)
 
 
 class Shell:
@@ -134,4 +135,6 @@ def _explain(failure: Exception, say: Callable[[str], None]) -> int:
             say(f"the operator may not {line}; add it to its role")
         return ExitCode.NOT_PERMITTED
     say(str(failure))
+    if isinstance(failure, CertificateUnusable):
+        return ExitCode.BAD_CONFIG
     return ExitCode.NOT_PERMITTED if isinstance(failure, LoginFailed) else ExitCode.UNAVAILABLE

@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple
 
 from pydantic import ValidationError
 
-from plumbline_api.names import CONTAINER_ENGINE, CONTAINER_GUARD, CONTAINER_WORKER, LABEL_QUEUE
+from plumbline_api.names import CONTAINER_ENGINE, CONTAINER_GUARD, CONTAINER_WORKER, LABEL_QUEUE, VOLUME_STATUS
 from plumbline_api.progress import Progress
 from plumbline_api.reasons import Reason
 from plumbline_api.report import Result, Summary
@@ -49,6 +49,7 @@ def job_state(
     now: datetime,
     *,
     restarts: int = 0,
+    listening_since: datetime | None = None,
 ) -> JobState:
     """The state of a Job.
 
@@ -58,6 +59,7 @@ def job_state(
         progress: What it reported last.
         now: The moment of looking; some waits are worth a word only after a while.
         restarts: How often it was tried before by whoever made it, and failed.
+        listening_since: Since when somebody listens to what it reports; None where nobody does.
     """
     own = sorted((pod for pod in pods if is_controlled_by(pod, job)), key=_age)
     state = JobState(
@@ -74,7 +76,8 @@ def job_state(
         return _failed(state, job, gang, restarts)
     if part(job, "spec").get("suspend"):
         return replace(state, problem=explain_suspension(job), progress=None)
-    return _unfinished(state, job, gang, now)
+    state = _unfinished(state, job, gang, now)
+    return replace(state, silent_since=_silent_since(state, own, listening_since))
 
 
 def _age(pod: Raw) -> tuple[str, str]:
@@ -110,6 +113,18 @@ def _unfinished(state: JobState, job: Raw, gang: Gang, now: datetime) -> JobStat
     if gang.absent and part(job, "status").get("active", 0) < count:
         return replace(state, problem=state.problem or _explain_no_pods(job, since, now))
     return state
+
+
+def _silent_since(state: JobState, own: Sequence[Raw], listening_since: datetime | None) -> datetime | None:
+    """Since when the newest pod, which is at work and has what it needs for that, could have reported and has not."""
+    if not own or listening_since is None or state.phase != JobPhase.RUNNING:
+        return None
+    volumes: Sequence[Raw] = part(own[-1], "spec").get("volumes") or ()
+    began = moment(part(worker_of(own[-1]), "state", "running").get("startedAt"))
+    if began is None or not any(volume.get("name") == VOLUME_STATUS for volume in volumes):
+        return None
+    told = [] if state.progress is None else [state.progress.last_updated_time]
+    return max(began, listening_since, *told)
 
 
 def _explain_no_pods(job: Raw, since: datetime | None, now: datetime) -> Problem | None:

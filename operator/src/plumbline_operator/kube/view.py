@@ -53,9 +53,12 @@ class View:
     cache: Cache
     mentions: Mentions
     config_maps: NamedConfigMaps
-    runtime: Runtime
+    runtime: Callable[[], Runtime]
+    """The settings of pods, as they are now."""
     progress: Callable[[str, str], Progress | None]
     """The newest progress report of a Job, by namespace and name."""
+    listening_since: Callable[[], datetime | None]
+    """Since when such reports come in; None while nobody listens."""
     now: Callable[[], datetime]
     job_sets: Callable[[], bool] = lambda: False
     """Whether the cluster serves JobSets, and they are watched."""
@@ -88,7 +91,7 @@ class View:
             key=key,
             generation=int(metadata.get("generation", 1)),
             status=status,
-            runtime=replace(self.runtime, job_sets=True) if self.job_sets() else self.runtime,
+            runtime=self._runtime(),
             annotations=metadata.get("annotations") or {},
             children=frozenset(ChildRef(resource.kind, child["metadata"]["name"]) for resource, child in owned),
             jobs=self._jobs(key, owned),
@@ -101,13 +104,17 @@ class View:
             deleting="deletionTimestamp" in metadata,
         )
 
+    def _runtime(self) -> Runtime:
+        runtime = self.runtime()
+        return replace(runtime, job_sets=True) if self.job_sets() else runtime
+
     async def _inputs(
         self, thing: PlumblineObject, status: PlumblineStatus, table: Iterable[ConfigMapName]
     ) -> Mapping[str, InputState]:
         known: Table | Problem = {}
         for name in table:
             known = self._table(name, await self.config_maps.get(name))
-        return resolve_inputs(thing, status, known, self.runtime.store)
+        return resolve_inputs(thing, status, known, self.runtime().store)
 
     def _table(self, name: ConfigMapName, raw: Raw | None) -> Table | Problem:
         """The table of a namespace; reading YAML takes as long as all the rest of a turn."""
@@ -129,14 +136,15 @@ class View:
 
     def _job(self, raw: Raw) -> JobState:
         namespace, name = raw["metadata"]["namespace"], raw["metadata"]["name"]
-        progress = self.progress(namespace, name)
-        return job_state(raw, self._pods(JOBS, namespace, name), progress, self.now())
+        pods, told = self._pods(JOBS, namespace, name), self.progress(namespace, name)
+        return job_state(raw, pods, told, self.now(), listening_since=self.listening_since())
 
     def _job_set(self, raw: Raw) -> JobState:
         namespace, name = raw["metadata"]["namespace"], raw["metadata"]["name"]
         jobs = [job for _, job in self.cache.members(JobsOf(namespace, name))]
         pods = [pod for job in jobs for pod in self._pods(JOBS, namespace, job["metadata"]["name"])]
-        return job_set_state(raw, jobs, pods, self.progress(namespace, name), self.now())
+        told, since = self.progress(namespace, name), self.listening_since()
+        return job_set_state(raw, jobs, pods, told, self.now(), listening_since=since)
 
     def _deployments(self, owned: Iterable[tuple[Resource, Raw]]) -> tuple[DeploymentState, ...]:
         services = [raw for resource, raw in owned if resource == SERVICES]

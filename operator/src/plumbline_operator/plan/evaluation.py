@@ -10,6 +10,7 @@ from plumbline_operator.decision import Child
 from plumbline_operator.observed import ChildRef, Key, Runtime
 from plumbline_operator.plan.jobs import GRACE_SECONDS, JobPlan, job
 from plumbline_operator.plan.pods import PodPlan, config_map, container, engine_container, labels, port_env, threads
+from plumbline_operator.plan.reporting import plan_reporting
 
 __all__ = ["plan_evaluation"]
 
@@ -48,6 +49,7 @@ def plan_evaluation(
         env=port_env({names.PORT_ENGINE: 8000}),
         mounts={"run": names.MOUNT_RUN, "work": names.MOUNT_WORK},
     )
+    reporting = plan_reporting(key, name, runtime)
     pod = PodPlan(
         made_for=Image.EVALUATOR,
         labels=child_labels,
@@ -55,10 +57,11 @@ def plan_evaluation(
         sidecars=[engine],
         config_map=name,
         grace_seconds=GRACE_SECONDS,
+        reporting=reporting,
         compute=compute,
     )
     plan = JobPlan(name=name, namespace=key.namespace, labels=child_labels, pod=pod)
-    data = {names.RUN_FILE: run_file.pretty()}
+    data = {names.RUN_FILE: run_file.pretty(), **({} if reporting is None else reporting.files)}
     return (
         Child(ChildRef("ConfigMap", name), config_map(name, key.namespace, child_labels, data)),
         Child(ChildRef("Job", name), job(plan, runtime)),

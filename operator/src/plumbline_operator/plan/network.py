@@ -5,7 +5,7 @@ A pod reaches what the settings declare.
 Called by the kinds. A policy is named after its content: a changed one is made beside the old, which then goes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from plumbline_api.model import digest_of
@@ -22,7 +22,10 @@ _DNS: Final = 53
 
 def plan_job_policy(key: Key, runtime: Runtime) -> tuple[Child, ...]:
     """For pods of Jobs: nothing in, and out what the settings declare; none where they declare nothing."""
-    return () if runtime.egress is None else (_policy(key, runtime, []),)
+    if runtime.egress is None:
+        return ()
+    endpoint = runtime.status_endpoint
+    return (_policy(key, runtime, [], also=() if endpoint is None else endpoint.egress),)
 
 
 def plan_guard_policy(key: Key, runtime: Runtime, port: int) -> Child:
@@ -61,11 +64,11 @@ def _is_dns(port: Mapping[str, Any]) -> bool:
     return bool(covered and port.get("protocol", "TCP") == "UDP")
 
 
-def _policy(key: Key, runtime: Runtime, ingress: list[Manifest]) -> Child:
+def _policy(key: Key, runtime: Runtime, ingress: list[Manifest], *, also: Sequence[Mapping[str, Any]] = ()) -> Child:
     own = labels(key.kind, key.name)
     spec: Manifest = {"podSelector": {"matchLabels": own}, "policyTypes": ["Ingress"], "ingress": ingress}
     if runtime.egress is not None:
-        spec |= {"policyTypes": ["Ingress", "Egress"], "egress": [dict(rule) for rule in runtime.egress]}
+        spec |= {"policyTypes": ["Ingress", "Egress"], "egress": [dict(rule) for rule in (*runtime.egress, *also)]}
     return _named(key, "net", spec)
 
 

@@ -15,6 +15,7 @@ from plumbline_api.compute import Compute
 from plumbline_api.names import Image, port_variable
 from plumbline_api.scalars import parse_quantity
 from plumbline_operator.observed import Runtime
+from plumbline_operator.plan.reporting import Reporting
 
 __all__ = [
     "Manifest", "PodPlan", "config_map", "container", "engine_container", "http_probe", "labels", "pod_template",
@@ -114,6 +115,8 @@ class PodPlan:
     """The ConfigMap that stands behind the volume `config_volume`."""
     config_volume: str = "run"
     grace_seconds: int = 30
+    reporting: Reporting | None = None
+    """How the first container reports its progress; None where it does not."""
     compute: Compute = field(default_factory=Compute)
     """Where it runs; what its containers may use stands in them."""
     subdomain: str = ""
@@ -129,6 +132,10 @@ def pod_template(plan: PodPlan, runtime: Runtime) -> Manifest:
     ]
     if runtime.store_claim is not None:
         volumes.append({"name": _STORE, "persistentVolumeClaim": {"claimName": runtime.store_claim}})
+    first, *others = plan.containers
+    if plan.reporting is not None:
+        first = plan.reporting.equip(first)
+        volumes.append(plan.reporting.volume)
     spec: Manifest = {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
@@ -142,8 +149,9 @@ def pod_template(plan: PodPlan, runtime: Runtime) -> Manifest:
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "initContainers": [{**_harmless(sidecar, runtime), "restartPolicy": "Always"} for sidecar in plan.sidecars],
-        "containers": [_harmless(made, runtime) for made in plan.containers],
+        "containers": [_harmless(made, runtime) for made in (first, *others)],
         "volumes": volumes,
+        "hostAliases": [] if plan.reporting is None else plan.reporting.host_aliases,
     }
     return {
         "metadata": {

@@ -15,6 +15,7 @@ from plumbline_operator.plan.gangs import PORTS, join, plan_gang
 from plumbline_operator.plan.jobs import GRACE_SECONDS, JobPlan, job
 from plumbline_operator.plan.jobsets import job_set
 from plumbline_operator.plan.pods import Manifest, PodPlan, config_map, container, labels, threads
+from plumbline_operator.plan.reporting import plan_reporting
 
 __all__ = ["plan_stage"]
 
@@ -45,12 +46,14 @@ def _children(
         names.LABEL_STAGE: stage.name,
     }
     several = run_file.nodes > 1
+    reporting = plan_reporting(key, name, runtime)
     pod = PodPlan(
         made_for=Image.TRAINER,
         labels=child_labels | ({names.LABEL_GANG: name} if several else {}),
         containers=[_worker(run, name, runtime)],
         config_map=name,
         grace_seconds=GRACE_SECONDS,
+        reporting=reporting,
         compute=run.spec.compute,
         subdomain=name if several else "",
     )
@@ -64,7 +67,7 @@ def _children(
         queue=run.spec.queue,
         nodes=run_file.nodes,
     )
-    data = {names.RUN_FILE: run_file.pretty()}
+    data = {names.RUN_FILE: run_file.pretty(), **({} if reporting is None else reporting.files)}
     config = Child(ChildRef("ConfigMap", name), config_map(name, key.namespace, child_labels, data))
     if several and runtime.job_sets:
         return config, Child(ChildRef(JOB_SET, name), job_set(plan, runtime))
