@@ -12,6 +12,7 @@ from plumbline_api.manifests import parse_manifests
 from plumbline_api.names import Image, Kind
 from plumbline_operator.kube.permissions import (
     NEEDED,
+    NEEDED_FOR_JOB_SETS,
     NEEDED_FOR_LEASE,
     NEEDED_FOR_REVIEWS,
     Permission,
@@ -241,6 +242,8 @@ def permissions(rules: list[Object]) -> set[Permission]:
 
 
 REVIEWS = ("", "plumbline.plumbline-system.reviews")
+WATCHED = {*NEEDED, *NEEDED_FOR_JOB_SETS}
+"""What is needed in a namespace with objects of ours, JobSets included."""
 
 
 def granted(things: list[Object], kind: str) -> dict[tuple[str, str], set[Permission]]:
@@ -266,20 +269,20 @@ def test_roles_hold_the_operators_own_table_and_no_more(helm4: Helm) -> None:
     things = rendered(helm4, "default")
     authority = ("plumbline-system", "plumbline-progress")
     assert granted(things, "Role") == {
-        here: set(NEEDED), lease: set(NEEDED_FOR_LEASE), authority: set(needed_for_authority("plumbline-progress"))
+        here: WATCHED, lease: set(NEEDED_FOR_LEASE), authority: set(needed_for_authority("plumbline-progress"))
     }  # fmt: skip
     assert granted(things, "ClusterRole") == {REVIEWS: set(NEEDED_FOR_REVIEWS)}
 
 
 def test_each_watched_namespace_gets_a_role(helm4: Helm) -> None:
     roles = granted(rendered(helm4, "several-namespaces"), "Role")
-    assert {namespace for (namespace, _), rules in roles.items() if rules == set(NEEDED)} == {"research", "product"}
+    assert {namespace for (namespace, _), rules in roles.items() if rules == WATCHED} == {"research", "product"}
 
 
 def test_all_namespaces_need_a_cluster_role_and_only_the_lease_another(helm4: Helm) -> None:
     things = rendered(helm4, "cluster-wide")
     everywhere = ("", "plumbline.plumbline-system")
-    assert granted(things, "ClusterRole") == {everywhere: set(NEEDED), REVIEWS: set(NEEDED_FOR_REVIEWS)}
+    assert granted(things, "ClusterRole") == {everywhere: WATCHED, REVIEWS: set(NEEDED_FOR_REVIEWS)}
     assert set(granted(things, "Role")) == {
         ("plumbline-system", "plumbline-lease"), ("plumbline-system", "plumbline-progress")
     }  # fmt: skip
