@@ -5,8 +5,9 @@ when to ask again. Every call is counted.
 """
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -19,6 +20,7 @@ from plumbline_api.names import FIELD_MANAGER
 from plumbline_operator.kube.errors import ApiError, Call, Unavailable, answer_to_error
 from plumbline_operator.kube.login import Access, Login, LoginFailed
 from plumbline_operator.kube.resources import Resource, Watched
+from plumbline_operator.kube.wire import Answer, Connections
 
 __all__ = ["Counted", "KubeClient", "Page", "Preconditions", "Timeouts"]
 
@@ -31,6 +33,7 @@ APPLY_PATCH: Final = "application/apply-patch+yaml"
 MERGE_PATCH: Final = "application/merge-patch+json"
 _MOST_RETIRED: Final = 2
 """Sessions with older certificates that calls and watches may still be using."""
+_STANDING: Final = {"User-Agent": "plumbline-operator", "Accept-Encoding": "identity"}
 _METADATA: Final = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"
 
 
@@ -82,15 +85,15 @@ class KubeClient:
         self._timeouts = timeouts or Timeouts()
         self._count = count or (lambda _call, _code, _seconds: None)
         self._access: Access | None = None
-        self._session: aiohttp.ClientSession | None = None
-        self._retired: list[aiohttp.ClientSession] = []
+        self._link: _Link | None = None
+        self._retired: list[_Link] = []
 
     async def close(self) -> None:
         """Drop all connections."""
-        sessions = [*self._retired, *([self._session] if self._session else [])]
-        self._session, self._retired = None, []
-        for session in sessions:
-            await session.close()
+        links = [*self._retired, *([self._link] if self._link else [])]
+        self._link, self._retired = None, []
+        for link in links:
+            await link.close()
 
     # Reading
 
@@ -136,10 +139,7 @@ class KubeClient:
             sock_read=self._timeouts.silence,
         )
         accept = _METADATA.format("") if what.metadata_only else JSON
-        request = self._request(
-            call, "GET", what.resource.path(namespace), params=params, accept=accept, timeout=timeout
-        )
-        async with request as response:
+        async with self._stream(call, _target(what.resource.path(namespace), params), accept, timeout) as response:
             if response.status >= 400:
                 raise self._refused(call, response.status, await response.read(), response.headers)
             rest = b""
@@ -211,45 +211,38 @@ class KubeClient:
         content_type: str = JSON,
         accept: str = JSON,
     ) -> Raw:
-        timeout = aiohttp.ClientTimeout(total=self._timeouts.total, sock_connect=self._timeouts.connect)
-        request = self._request(
-            call, method, path, params=params, body=body, content_type=content_type, accept=accept, timeout=timeout
-        )
-        async with request as response:
-            content = await response.read()
-        if response.status >= 400:
-            raise self._refused(call, response.status, content, response.headers)
-        return _parse(call, content)
-
-    @asynccontextmanager
-    async def _request(
-        self,
-        call: Call,
-        method: str,
-        path: str,
-        *,
-        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - one of aiohttp's, which has parts
-        params: Mapping[str, str] | None = None,
-        body: Raw | None = None,
-        content_type: str = JSON,
-        accept: str = JSON,
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        try:
-            session, access = await self._open()
-        except LoginFailed as error:
-            raise Unavailable(call, str(error)) from error
-        url = URL(access.server + path + (f"?{urlencode(params)}" if params else ""), encoded=True)
-        headers = {**access.headers, "Accept": accept}
+        link, access = await self._open(call)
+        headers = {**access.headers, **_STANDING, "Accept": accept}
         data = None
         if body is not None:
             headers["Content-Type"] = content_type
             data = orjson.dumps(body)
+        time = asyncio.get_running_loop().time
+        begun = time()
+        try:
+            answer = await link.ask(method, _target(path, params), headers, data, self._timeouts)
+        except (aiohttp.ClientError, OSError) as error:
+            self._count(call, 0, time() - begun)
+            raise self._unanswered(call, error) from error
+        self._count(call, answer.status, time() - begun)
+        if answer.status >= 400:
+            raise self._refused(call, answer.status, answer.content, answer.headers)
+        return _parse(call, answer.content)
+
+    @asynccontextmanager
+    async def _stream(
+        self,
+        call: Call,
+        target: str,
+        accept: str,
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - one of aiohttp's, which has parts
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        link, access = await self._open(call)
+        headers = {**access.headers, **_STANDING, "Accept": accept}
         time, code = asyncio.get_running_loop().time, 0
         begun = time()
         try:
-            async with session.request(
-                method, url, headers=headers, data=data, timeout=timeout, proxy=access.proxy, allow_redirects=False
-            ) as response:
+            async with link.request("GET", target, headers, None, timeout) as response:
                 code = response.status
                 self._count(call, code, time() - begun)
                 yield response
@@ -259,25 +252,28 @@ class KubeClient:
             raise self._unanswered(call, error) from error
 
     def _unanswered(self, call: Call, error: Exception) -> ApiError:
-        if isinstance(error, aiohttp.ClientSSLError | aiohttp.ClientConnectorCertificateError):
+        if isinstance(error, ssl.SSLError | aiohttp.ClientSSLError | aiohttp.ClientConnectorCertificateError):
             self._login.suspect()
             return Unavailable(call, f"the server's certificate is not trusted ({error})")
         if isinstance(error, TimeoutError):
             return Unavailable(call, "no answer in time")
         return Unavailable(call, f"the connection failed ({type(error).__name__})")
 
-    async def _open(self) -> tuple[aiohttp.ClientSession, Access]:
-        access = self._login.access()
-        if self._session is not None and self._access is access:
-            return self._session, access
+    async def _open(self, call: Call) -> tuple["_Link", Access]:
+        try:
+            access = self._login.access()
+        except LoginFailed as error:
+            raise Unavailable(call, str(error)) from error
+        if self._link is not None and self._access is access:
+            return self._link, access
         before, self._access = self._access, access
-        if self._session is None or before is None or not _same_connection(before, access):
-            if self._session is not None:
-                self._retired.append(self._session)
-            self._session = _make_session(access)
+        if self._link is None or before is None or not _same_connection(before, access):
+            if self._link is not None:
+                self._retired.append(self._link)
+            self._link = _Link(access)
             while len(self._retired) > _MOST_RETIRED:
                 await self._retired.pop(0).close()
-        return self._session, access
+        return self._link, access
 
     def _refused(self, call: Call, code: int, content: bytes, headers: Mapping[str, str]) -> ApiError:
         if code == 401:
@@ -286,17 +282,48 @@ class KubeClient:
             status = orjson.loads(content)
         except ValueError:
             status = {}
-        return answer_to_error(call, code, status if isinstance(status, dict) else {}, headers.get("Retry-After"))
+        return answer_to_error(call, code, status if isinstance(status, dict) else {}, headers.get("retry-after"))
 
 
-def _make_session(access: Access) -> aiohttp.ClientSession:
-    # No limit: the workers are counted already, and watches, which hold a connection each, must not take theirs.
-    tls = access.tls if access.tls is not None else True
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, ssl=tls, keepalive_timeout=60),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"User-Agent": "plumbline-operator", "Accept-Encoding": "identity"},
-    )
+class _Link:
+    """The connections of one identity: lean ones for calls, and a session of aiohttp's for watches and for proxies."""
+
+    def __init__(self, access: Access) -> None:
+        self._server, self._proxy = access.server, access.proxy
+        self._calls = Connections(access.server, access.tls)
+        # No limit: the workers are counted already, and watches, which hold a connection each, must not take theirs.
+        tls = access.tls if access.tls is not None else True
+        connector = aiohttp.TCPConnector(limit=0, ssl=tls, keepalive_timeout=60)
+        self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+
+    async def ask(
+        self, method: str, target: str, headers: Mapping[str, str], data: bytes | None, times: Timeouts
+    ) -> Answer:
+        """Make a call; raises OSError or one of aiohttp's errors."""
+        if self._proxy is None:
+            return await self._calls.ask(method, target, headers, data, connect=times.connect, total=times.total)
+        limits = aiohttp.ClientTimeout(total=times.total, sock_connect=times.connect)
+        async with self.request(method, target, headers, data, limits) as response:
+            found = {name.lower(): value for name, value in response.headers.items()}
+            return Answer(response.status, found, await response.read())
+
+    def request(
+        self, method: str, target: str, headers: Mapping[str, str], data: bytes | None, limits: aiohttp.ClientTimeout
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        """Begin a call whose answer is read as it comes."""
+        url = URL(self._server + target, encoded=True)
+        return self._session.request(
+            method, url, headers=headers, data=data, timeout=limits, proxy=self._proxy, allow_redirects=False
+        )
+
+    async def close(self) -> None:
+        """Drop all connections."""
+        self._calls.close()
+        await self._session.close()
+
+
+def _target(path: str, params: Mapping[str, str] | None) -> str:
+    return f"{path}?{urlencode(params)}" if params else path
 
 
 def _same_connection(one: Access, other: Access) -> bool:
