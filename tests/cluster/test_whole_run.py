@@ -87,7 +87,7 @@ async def team(
         await kube.call("DELETE", f"/apis/plumbline.dev/v1alpha1/namespaces/{namespace}/guardedinferences")
 
 
-async def test_the_whole_loop_with_kubectl(team: Team, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_the_whole_loop_with_kubectl(team: Team, tmp_path: Path) -> None:
     assistant = await asyncio.to_thread(write_small_assistant, tmp_path / "assistant")
     began = time.monotonic()
     with team.operator():
@@ -100,8 +100,8 @@ async def test_the_whole_loop_with_kubectl(team: Team, tmp_path: Path, capsys: p
         benign, harmful = await asyncio.gather(*(asyncio.to_thread(ask, address, said) for said in (BENIGN, HARMFUL)))
         took = time.monotonic() - began
         shown = [await team.kubectl("get", "plumbline"), await team.kubectl("get", "pods,jobs,deployments")]
-    with capsys.disabled():
-        print(f"\n{took:.0f} s\n" + "\n".join(shown) + f"\n{BENIGN} -> {benign}\n{HARMFUL} -> {harmful}")  # noqa: T201
+    # For people: pytest -s shows it.
+    print(f"\n{took:.0f} s\n" + "\n".join(shown) + f"\n{BENIGN} -> {benign}\n{HARMFUL} -> {harmful}")  # noqa: T201
     assert benign.startswith("Task created")
     assert harmful == "I can't help with that. I can track things."
     jobs = await team.kube.items(JOBS, team.namespace)
