@@ -8,7 +8,7 @@ from plumbline_api.names import Image
 from plumbline_api.rules import GuardRules
 from plumbline_api.runfile import Input
 from plumbline_operator.decision import Child
-from plumbline_operator.observed import Runtime
+from plumbline_operator.observed import Runtime, StatusEndpoint
 from plumbline_operator.plan.evaluation import plan_evaluation
 from plumbline_operator.plan.network import plan_job_policy
 from plumbline_operator.plan.serving import plan_front, plan_serving
@@ -27,6 +27,12 @@ CLUSTER = replace(
     pull_secrets=("registry-login",),
     egress=(DNS,),
     start_deadline=1800,
+    status_endpoint=StatusEndpoint(
+        url="https://plumbline.plumbline-system.svc:8443",
+        authority="-----BEGIN CERTIFICATE-----\n",
+        addresses=("10.97.0.8",),
+        egress=({"ports": [{"port": 8443, "protocol": "TCP"}]},),
+    ),
 )
 """Settings of a cluster with everything in them."""
 COMPUTE: dict[str, Any] = {

@@ -33,6 +33,7 @@ from plumbline_operator.kube.settings import (
     MOST_WORKERS,
     BadSettings,
     KubeSettings,
+    ProgressSettings,
     check_settings,
     settings_from,
 )
@@ -271,6 +272,19 @@ def test_settings_come_from_flags_before_variables_before_defaults(tmp_path: Pat
     assert settings_from({"PLUMBLINE_PODS": pods()}, store="s3://other").runtime.store == "s3://other"
 
 
+LISTENING = pods(progress={"url": "https://plumbline.ns.svc:8443", "egress": [{"ports": [{"port": 8443}]}]})
+
+
+def test_the_file_about_pods_says_whether_anybody_listens_to_progress() -> None:
+    assert settings_from({"PLUMBLINE_PODS": pods(), "PLUMBLINE_PROGRESS_SECRET": "a/b"}).progress is None
+    found = settings_from({"PLUMBLINE_PODS": LISTENING, "PLUMBLINE_PROGRESS_SECRET": "ns/name"}).progress
+    egress = ({"ports": [{"port": 8443}]},)
+    assert found == ProgressSettings("https://plumbline.ns.svc:8443", egress, 8443, "ns/name", None)
+    own = settings_from({"PLUMBLINE_PODS": LISTENING, "PLUMBLINE_PROGRESS_CERTIFICATE": "/certificate"}).progress
+    assert own is not None
+    assert own.certificate == Path("/certificate")
+
+
 @pytest.mark.parametrize(
     ("environ", "flags", "words"),
     [
@@ -287,6 +301,10 @@ def test_settings_come_from_flags_before_variables_before_defaults(tmp_path: Pat
         ({"PLUMBLINE_PODS": pods()}, {"resync": 1.0}, "resync: 1 s is less than"),
         ({"PLUMBLINE_PODS": pods()}, {"port": 70000}, "port: 70000 is no port"),
         ({"PLUMBLINE_PODS": pods(), "PLUMBLINE_NAMESPACES": "Not A Name"}, {}, "namespaces.0"),
+        ({"PLUMBLINE_PODS": pods(progress={"url": "http://x:1"})}, {}, "progress.url"),
+        ({"PLUMBLINE_PODS": pods(progress={"url": "https://x"})}, {}, "progress_secret: nothing names no Secret"),
+        ({"PLUMBLINE_PODS": LISTENING, "PLUMBLINE_PROGRESS_SECRET": "name"}, {}, "progress_secret: name names no"),
+        ({"PLUMBLINE_PODS": LISTENING}, {"progress_secret": "a/b", "progress_port": -1}, "progress_port: -1 is no"),
     ],
 )
 def test_settings_that_cannot_be_obeyed_are_refused_in_words(
