@@ -53,7 +53,7 @@ def test_every_planned_job_is_understood() -> None:
 
 
 def test_a_planned_job_of_several_nodes_is_understood() -> None:
-    spec = planned.stage(compute={"nodes": 2})[-1].manifest["spec"]
+    spec = planned.stage(build.RUNTIME, compute={"nodes": 2})[-1].manifest["spec"]
     check_job(spec)
     check_pod(spec["template"]["spec"])
 
