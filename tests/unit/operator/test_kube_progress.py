@@ -161,8 +161,8 @@ def job(uid: str = "job-1", version: str = "1") -> dict[str, Any]:
     return {"metadata": {"name": "job", "namespace": "ns", "uid": uid, "resourceVersion": version, "labels": labels}}
 
 
-def at(percentage: int) -> Progress:
-    return Progress(progress_percentage=percentage, last_updated_time=build.NOON)
+def at(second: int) -> Progress:
+    return Progress(progress_percentage=second, last_updated_time=build.later(second))
 
 
 def test_an_owner_is_looked_at_for_the_first_report_and_then_every_15_seconds() -> None:

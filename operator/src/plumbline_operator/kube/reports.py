@@ -3,9 +3,9 @@
 Filled by the status endpoint; read when a Job is observed. Bounded by the Jobs that there are, one report for each.
 """
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from plumbline_api.names import Kind
@@ -29,7 +29,7 @@ class _Report:
     resource: Resource
     uid: str
     progress: Progress
-    woken: float
+    woken: datetime
 
 
 class Reports:
@@ -38,7 +38,6 @@ class Reports:
     def __init__(self, cache: Cache, queue: WorkQueue[Key]) -> None:
         self._cache = cache
         self._queue = queue
-        self._time = asyncio.get_running_loop().time
         self._newest: dict[Name, _Report] = {}
 
     def __len__(self) -> int:
@@ -53,11 +52,14 @@ class Reports:
     def put(self, resource: Resource, job: Raw, progress: Progress) -> None:
         """Take a report (of a Job or a JobSet) in the place of the last, and see to it that the owner is looked at."""
         metadata = job["metadata"]
-        name, uid, now = (metadata["namespace"], metadata["name"]), metadata["uid"], self._time()
+        name, uid, now = (metadata["namespace"], metadata["name"]), metadata["uid"], progress.last_updated_time
         before = self._newest.get(name)
-        since = float("-inf") if before is None or before.uid != uid else before.woken
-        left = since + _PERIOD - now
-        self._newest[name] = _Report(resource, uid, progress, since if left > 0 else now)
+        if before is not None and before.uid != uid:
+            before = None
+        # A clock that was set back makes one look too many, and none too few.
+        left = 0.0 if before is None else _PERIOD - abs((now - before.woken).total_seconds())
+        woken = now if before is None or left <= 0 else before.woken
+        self._newest[name] = _Report(resource, uid, progress, woken)
         for key in woken_by(resource, job):
             # A suite is interested in the end of a Job alone.
             if key.kind != Kind.RED_TEAM_SUITE:
