@@ -119,6 +119,14 @@ def test_nodes_that_fail_together_are_told_by_the_first_and_counted_once() -> No
     assert "attempt 2, the last" in words
 
 
+def test_the_node_that_failed_most_often_is_why_the_tries_are_spent() -> None:
+    once = node(0, ended(1, at=1))
+    often = [node(2, ended(69, at=60 + at), name=f"try-{at}", born=at) for at in range(4)]
+    state = three(once, *often, conditions=(SPENT,))
+    assert reason_of(state) == Reason.DEPENDENCY_UNAVAILABLE
+    assert words_of(state).startswith("node 2 ")
+
+
 @pytest.mark.parametrize("code", [1, 70])
 def test_a_counted_end_before_the_last_try_says_nothing_yet(code: int) -> None:
     state = three(node(0, running()), node(1, ended(code)), lost(2))

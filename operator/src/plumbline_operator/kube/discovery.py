@@ -14,7 +14,7 @@ import orjson
 
 from plumbline_operator.kube.cache import Cache
 from plumbline_operator.kube.client import KubeClient
-from plumbline_operator.kube.errors import ApiError, NotFound
+from plumbline_operator.kube.errors import ApiError, Forbidden, NotFound
 from plumbline_operator.kube.feed import Feed
 from plumbline_operator.kube.permissions import find_missing_for_job_sets
 from plumbline_operator.kube.resources import JOB_SETS, OPTIONAL
@@ -79,7 +79,7 @@ class JobSets:
 
         Raises:
             ApiError: There was no answer.
-            TimeoutError: They are served, and could not be listed.
+            TimeoutError: They are served, and could not be looked at yet.
         """
         self._pause = self._settings.poll
         if await self._is_served():
@@ -122,8 +122,14 @@ class JobSets:
         _LOG.info("JobSets are used for several nodes")
 
     async def _lacking(self) -> str:
-        """What keeps them from being used, in words."""
-        schemas = await self._find(f"/openapi/v3/apis/{JOB_SETS.group}/{JOB_SETS.version}")
+        """What keeps them from being used, in words; raises TimeoutError where that is not known yet."""
+        try:
+            schemas = await self._find(f"/openapi/v3/apis/{JOB_SETS.group}/{JOB_SETS.version}")
+        except Forbidden:
+            return "the right to read /openapi/v3, which the role system:discovery gives"
+        if not schemas:
+            # They are published a moment after the kind is served.
+            raise TimeoutError("no schemas")
         if MESSAGE_PATTERNS.encode() not in orjson.dumps(schemas):
             return f"the field {MESSAGE_PATTERNS}; install JobSet 0.10 or newer"
         missing = await find_missing_for_job_sets(self._client, self._settings.namespaces)
