@@ -29,7 +29,7 @@ demo-real: setup ## the same with a real 135M model and published attack prompts
 	@$(BIN)/python examples/smollm2/prepare.py
 	@$(BIN)/plumbline run -f examples/smollm2
 
-test: setup ## every test but the opt-in ones (the first time it builds Kubernetes: about 10 minutes)
+test: setup ## every test but the opt-in ones (the first time it builds Kubernetes: about 13 minutes)
 	@began=$$SECONDS; \
 	if echo 'test: 1 of 3, unit and contract' && $(BIN)/python -m pytest -n 2 -m 'not ($(SLOW))' tests \
 	&& echo 'test: 2 of 3, whole programs on this machine' && $(BIN)/python -m pytest -m local tests \

@@ -30,6 +30,7 @@ from tests.cluster.client import (
 from tests.cluster.commands import run_helm
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.crds import KINDS, install_crds
+from tests.cluster.jobsets import CONTROLLER_USER
 from tests.support import build, planned
 
 pytestmark = pytest.mark.cluster
@@ -275,6 +276,24 @@ async def test_where_controllers_share_one_name_the_owner_tells_them_apart(
     await refusal(people.manager.create(PODS, owned("StatefulSet"), SYSTEM, dry))
     await people.manager.create(PODS, owned("ReplicaSet"), SYSTEM, dry)
     await refusal(people.alice.create(PODS, owned("ReplicaSet"), SYSTEM, dry))
+
+
+async def test_the_controller_of_job_sets_makes_their_jobs_and_nobody_else_does(
+    people: People, plane: ControlPlane, served: dict[str, Object]
+) -> None:
+    owner = {"apiVersion": "jobset.x-k8s.io/v1alpha2", "kind": "JobSet", "name": "set", "controller": True, "uid": "u"}
+    template = planned.stage(RUNTIME, compute={"nodes": 2})[-1].manifest
+    job = {
+        "metadata": {**template["metadata"], "name": "set-n-0", "ownerReferences": [owner]},
+        "spec": template["spec"],
+    }
+    del job["metadata"]["namespace"]
+    lone = {**job, "metadata": {**job["metadata"], "ownerReferences": []}}
+    dry = {"dryRun": "All"}
+    async with plane.client(plane.authority.issue(CONTROLLER_USER, ["system:masters"])) as controller:
+        await controller.create(JOBS, job, SYSTEM, dry)
+        await refusal(controller.create(JOBS, lone, SYSTEM, dry))
+    await refusal(people.alice.create(JOBS, job, SYSTEM, dry))
 
 
 async def test_what_gets_around_nothing_stays_free(people: People, served: dict[str, Object]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tests.cluster.build.cache import cache_root
 from tests.cluster.build.clients import clients_folder
+from tests.cluster.build.jobset import jobset_folder
 from tests.cluster.build.kubernetes import kubernetes_folder
 
 __all__ = ["Programs", "find_programs", "unsupported"]
@@ -15,10 +16,12 @@ __all__ = ["Programs", "find_programs", "unsupported"]
 
 @dataclass(frozen=True)
 class Programs:
-    """Folders of executables: the components of Kubernetes, and the clients beside them."""
+    """Folders of executables: the components of Kubernetes, the clients beside them, and the controller of JobSet."""
 
     components: Path
     clients: Path
+    jobset: Path
+    """JobSet's controller with the files it comes with."""
 
     @property
     def kubectl(self) -> Path:
@@ -51,8 +54,8 @@ def find_programs() -> Programs:
         FileNotFoundError: They are not built.
     """
     root = cache_root(os.environ)
-    found = Programs(kubernetes_folder(root), clients_folder(root))
-    for folder in (found.components, found.clients):
+    found = Programs(kubernetes_folder(root), clients_folder(root), jobset_folder(root))
+    for folder in (found.components, found.clients, found.jobset):
         if not folder.is_dir():
             raise FileNotFoundError(f"{folder} is not built; run: make test-cluster")
     return found

@@ -6,6 +6,7 @@ import sys
 from plumbline_api.names import ExitCode
 from tests.cluster.build.cache import BuildError, cache_root, say
 from tests.cluster.build.clients import unpack_clients
+from tests.cluster.build.jobset import build_jobset
 from tests.cluster.build.kubernetes import build_kubernetes
 from tests.cluster.programs import unsupported
 
@@ -20,6 +21,7 @@ def main() -> int:
     try:
         unpack_clients(root)
         build_kubernetes(root, os.environ)
+        build_jobset(root, os.environ)
     except BuildError as error:
         say(str(error))
         return error.code
