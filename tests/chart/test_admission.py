@@ -278,22 +278,18 @@ async def test_where_controllers_share_one_name_the_owner_tells_them_apart(
     await refusal(people.alice.create(PODS, owned("ReplicaSet"), SYSTEM, dry))
 
 
-async def test_the_controller_of_job_sets_makes_their_jobs_and_nobody_else_does(
-    people: People, plane: ControlPlane, served: dict[str, Object]
-) -> None:
-    owner = {"apiVersion": "jobset.x-k8s.io/v1alpha2", "kind": "JobSet", "name": "set", "controller": True, "uid": "u"}
-    template = planned.stage(RUNTIME, compute={"nodes": 2})[-1].manifest
-    job = {
-        "metadata": {**template["metadata"], "name": "set-n-0", "ownerReferences": [owner]},
-        "spec": template["spec"],
-    }
-    del job["metadata"]["namespace"]
-    lone = {**job, "metadata": {**job["metadata"], "ownerReferences": []}}
-    dry = {"dryRun": "All"}
+async def test_the_controller_of_job_sets_alone_makes_their_jobs(people: People, plane: ControlPlane) -> None:
+    template = dict(planned.stage(RUNTIME, compute={"nodes": 2})[-1].manifest)
+    owner = {"apiVersion": "jobset.x-k8s.io/v1alpha2", "kind": "JobSet", "name": "set", "uid": "u", "controller": True}
+
+    def job(*owners: Object) -> Object:
+        metadata = {"name": "set-n-0", "labels": template["metadata"]["labels"], "ownerReferences": list(owners)}
+        return {"metadata": metadata, "spec": template["spec"]}
+
     async with plane.client(plane.authority.issue(CONTROLLER_USER, ["system:masters"])) as controller:
-        await controller.create(JOBS, job, SYSTEM, dry)
-        await refusal(controller.create(JOBS, lone, SYSTEM, dry))
-    await refusal(people.alice.create(JOBS, job, SYSTEM, dry))
+        await controller.create(JOBS, job(owner), SYSTEM, {"dryRun": "All"})
+        await refusal(controller.create(JOBS, job(), SYSTEM, {"dryRun": "All"}))
+    await refusal(people.alice.create(JOBS, job(owner), SYSTEM, {"dryRun": "All"}))
 
 
 async def test_what_gets_around_nothing_stays_free(people: People, served: dict[str, Object]) -> None:
