@@ -96,7 +96,8 @@ class StatusServer:
         self._accepting, self._count, self._now = accepting, count, now
         self._rates = Buckets(burst=_BURST, period=_PERIOD, most=_MOST, time=asyncio.get_running_loop().time)
         self._seen: set[web.RequestHandler] = set()
-        app = web.Application(client_max_size=STATUS_LIMIT_BYTES)
+        # What is as long as this is too long for aiohttp.
+        app = web.Application(client_max_size=STATUS_LIMIT_BYTES + 1)
         app.add_routes([web.post(status_path("{namespace}", "{job}"), self._answer)])
         # What aiohttp would log of a broken request may quote it.
         silent = logging.getLogger(f"{__name__}.http")
