@@ -174,3 +174,18 @@ def test_a_node_that_is_lost_sends_the_others_back_and_all_resume_together(bench
         assert running.returncode == ExitCode.OK, said
         assert "resuming at step" in said
     assert programs[0].summary.output is not None
+
+
+def test_processes_that_never_met_are_a_failure_that_counts(tmp_path: Path) -> None:
+    from plumbline_trainer.failures import NoMeeting
+    from plumbline_trainer.ranks import run_ranks
+    from plumbline_trainer.stopping import StopSwitch
+    from plumbline_trainer.world import Nodes, Team
+
+    def meet(*_: object) -> None:
+        raise RuntimeError("The client socket has timed out after 1800000ms while trying to connect to (run-0, 29500)")
+
+    team = Team(1, 1, Nodes(2, 1, "run-0", 29500))
+    with pytest.raises(NoMeeting, match="2 processes should have met at run-0, port 29500") as caught:
+        run_ranks(team, meet, StopSwitch(), tmp_path)
+    assert caught.value.exit_code == ExitCode.UNAVAILABLE

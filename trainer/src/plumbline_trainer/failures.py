@@ -6,6 +6,7 @@
     |-- BadData                the model or the data set is broken or unusable
     |-- BadConfiguration       the installation is wrong: no space, an unusable folder
     |-- NotPermitted           the file system refused
+    |-- NoMeeting              the processes that should train together did not find each other
     `-- OutOfMemory            the memory of this machine or of the Job is too small
     Preempted                  told to stop; not a failure, and nothing that a library should swallow
 
@@ -23,7 +24,7 @@ from plumbline_api.names import ExitCode
 from plumbline_api.reasons import Reason
 
 __all__ = [
-    "BadConfiguration", "BadData", "BadSpec", "NotPermitted", "OutOfMemory", "Preempted", "StageFailure",
+    "BadConfiguration", "BadData", "BadSpec", "NoMeeting", "NotPermitted", "OutOfMemory", "Preempted", "StageFailure",
     "UnstableTraining", "explain", "explain_error", "failure_for",
 ]  # fmt: skip
 
@@ -83,6 +84,13 @@ class NotPermitted(StageFailure):
     reason = Reason.NOT_PERMITTED
 
 
+class NoMeeting(StageFailure):
+    """The processes that should train together did not find each other; worth another try, but not for ever."""
+
+    exit_code = ExitCode.UNAVAILABLE
+    reason = Reason.DEPENDENCY_UNAVAILABLE
+
+
 class OutOfMemory(StageFailure):
     """An allocation failed (the kernel's own kill leaves no message; the operator sees that one)."""
 
@@ -98,7 +106,7 @@ class Preempted(BaseException):
 
 def failure_for(reason: str, message: str, advice: tuple[str, ...]) -> StageFailure:
     """The failure that another process has told of."""
-    kinds = (BadSpec, BadData, BadConfiguration, NotPermitted, OutOfMemory)
+    kinds = (BadSpec, BadData, BadConfiguration, NotPermitted, NoMeeting, OutOfMemory)
     kind = next((kind for kind in kinds if kind.reason == reason), StageFailure)
     return kind(message, advice)
 

@@ -20,10 +20,11 @@ from multiprocessing.context import ForkProcess
 from pathlib import Path
 from typing import Final
 
+from torch import distributed
 from torch.distributed import TCPStore  # type: ignore[attr-defined]  # where torch documents it
 
 from plumbline_api.names import ExitCode
-from plumbline_trainer.failures import OutOfMemory, Preempted, StageFailure, explain, failure_for
+from plumbline_trainer.failures import NoMeeting, OutOfMemory, Preempted, StageFailure, explain, failure_for
 from plumbline_trainer.stopping import StopSwitch
 from plumbline_trainer.world import LOOPBACK, Team, World
 
@@ -163,15 +164,24 @@ def _live(world: World, team: Team, port: int, work: Work, folder: Path) -> None
     except Preempted:
         code = int(ExitCode.PREEMPTED)
     except Exception as error:  # noqa: BLE001  # whatever it is, the parent is told
-        lost = isinstance(error, RuntimeError) and any(words in str(error) for words in LOST_PEER)
-        code = (
-            int(ExitCode.PREEMPTED) if stop.requested or lost else _tell(error, folder / f"failure-{world.rank}.json")
-        )
-        if lost:
-            log.warning("process %d lost another one", world.rank)
+        code = int(ExitCode.PREEMPTED) if stop.requested else _end_of(error, world, team, folder)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)  # what libraries do at an ordinary exit waits for processes that may be gone
+
+
+def _end_of(error: Exception, world: World, team: Team, folder: Path) -> int:
+    """Tell the parent of a failure of one's own; losing another one is none, as long as all had met before."""
+    lost = isinstance(error, RuntimeError) and any(words in str(error) for words in LOST_PEER)
+    if lost and distributed.is_initialized():
+        log.warning("process %d lost another one", world.rank)
+        return int(ExitCode.PREEMPTED)
+    file = folder / f"failure-{world.rank}.json"
+    if not lost:
+        return _tell(error, file)
+    where = f"{team.nodes.leader}, port {team.nodes.port}" if team.nodes.count > 1 else "this machine"
+    remedy = "check that the pods of all nodes run, and that the network lets them reach each other"
+    return _tell(NoMeeting(f"{world.size} processes should have met at {where}, and did not in time; {remedy}"), file)
 
 
 def _tell(error: Exception, file: Path) -> int:
