@@ -50,8 +50,8 @@ lint: setup ## ruff, mypy --strict and the import contracts
 chart: setup ## lint the Helm chart, render it into build/chart, and run Checkov over that
 	@$(BIN)/python -m tests.chart build/chart
 
-bench: setup ## measure start-up and decision speed against their limits
-	@$(BIN)/python -m pytest -m bench -s tests
+bench: setup ## measure speed against limits, the operator beside kopf on a real API server
+	@$(BIN)/python -m tests.cluster.build && $(BIN)/python -m pytest -m bench -s tests
 
 generate: setup ## write every generated file again
 	@for program in $(GENERATORS); do $(BIN)/python $$program || exit 1; done

@@ -51,8 +51,8 @@ class Arena:
     """An API server, and how busy it is."""
 
     plane: ControlPlane
-    crowds: dict[str, int] = field(default_factory=dict)
-    """Namespaces with so many runs that have been begun, each with its ConfigMap, its Job and its status."""
+    crowds: dict[int, str] = field(default_factory=dict)
+    """Namespaces with runs at rest, by how many there are."""
     _numbers: Iterator[int] = field(default_factory=lambda: iter(range(1, 1_000)))
 
     @asynccontextmanager

@@ -14,7 +14,7 @@ import orjson
 from tests.bench.arena import RUNS, Arena, Life, Reaction, beginnings, bodies, burst
 from tests.bench.goals import cpu_seconds
 from tests.cluster.client import CONFIG_MAPS, JOBS, KubeClient, Object
-from tests.cluster.operating import Process, operator_process
+from tests.cluster.operating import operator_process
 
 __all__ = ["Rival", "Worker", "bare_client", "crowd", "plain_kopf", "plumbline"]
 
@@ -26,13 +26,14 @@ class Worker:
     pid: int | None = None
     """Of its process; None where the one that makes the runs does the rest, too."""
     reaction: Reaction | None = None
-    process: Process | None = None
-    """Our operator."""
 
     def cpu(self) -> float:
         """Processor time so far, in seconds."""
         return time.process_time() if self.pid is None else cpu_seconds(self.pid)
 
+
+_WITH_A_POD = {"active": 1, "ready": 0, "startTime": "2026-01-31T12:00:00Z", "uncountedTerminatedPods": {}}
+"""A Job that no pod is made for is worth a word after a minute, and nothing is to happen to these."""
 
 Rival = Callable[[Arena, KubeClient, str, Path], AbstractAsyncContextManager[Worker]]
 """Lets a rival work in a namespace; the folder is for its files."""
@@ -44,7 +45,7 @@ async def plumbline(area: Arena, kube: KubeClient, namespace: str, folder: Path,
     with operator_process(area.plane.kubeconfig, folder, "--namespace", namespace, *flags) as process:
         await process.until_at_work()
         await _warm_up(kube, namespace)
-        yield Worker(process.popen.pid, process=process)
+        yield Worker(process.popen.pid)
 
 
 @asynccontextmanager
@@ -91,15 +92,18 @@ async def _warm_up(kube: KubeClient, namespace: str) -> None:
     await burst(kube, namespace, await beginnings(namespace, 20, "warm"))
 
 
-async def crowd(area: Arena, kube: KubeClient, folder: Path, count: int) -> list[str]:
-    """Namespaces that hold so many runs or a little more, all of them begun; what is missing is made."""
-    missing = count - sum(area.crowds.values())
-    if missing > 0:
+async def crowd(area: Arena, kube: KubeClient, folder: Path, count: int) -> str:
+    """A namespace with so many runs at rest: each has its ConfigMap, its status, and a Job with a pod."""
+    if count not in area.crowds:
         async with area.namespace(kube) as namespace, bare_client(area, kube, namespace, folder) as worker:
-            await burst(kube, namespace, await beginnings(namespace, missing), worker.reaction)
-            area.crowds[namespace] = missing
-    found: dict[str, int] = {}
-    for namespace, size in sorted(area.crowds.items(), key=lambda one: -one[1]):
-        if sum(found.values()) < count:
-            found[namespace] = size
-    return list(found)
+            begin = worker.reaction
+            assert begin is not None
+
+            async def settle(life: Life, made: Object) -> None:
+                await begin(life, made)
+                job = next(body for kind, body in life.children if kind == "Job")["metadata"]["name"]
+                await kube.merge(JOBS, job, {"status": _WITH_A_POD}, namespace, "status")
+
+            await burst(kube, namespace, await beginnings(namespace, count), settle)
+            area.crowds[count] = namespace
+    return area.crowds[count]

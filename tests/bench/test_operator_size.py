@@ -10,7 +10,7 @@ import pytest
 
 from tests.bench.arena import RUNS, Arena, beginnings, burst
 from tests.bench.goals import Goal, cpu_seconds, judge, median, resident_bytes, spread
-from tests.bench.rivals import bare_client, crowd, plumbline
+from tests.bench.rivals import crowd, plumbline
 from tests.cluster.client import KubeClient, eventually
 from tests.cluster.operating import Process, operator_process
 
@@ -26,10 +26,9 @@ SLOWEST = ("--workers", "16", "--resync", "60")
 
 
 @contextmanager
-def started(area: Arena, folder: Path, namespaces: Sequence[str], *flags: str) -> Iterator[Process]:
-    """The operator of some namespaces, just started."""
-    named = [part for namespace in namespaces for part in ("--namespace", namespace)]
-    with operator_process(area.plane.kubeconfig, folder, *named, *flags) as process:
+def started(area: Arena, folder: Path, namespace: str) -> Iterator[Process]:
+    """The operator of a namespace, just started."""
+    with operator_process(area.plane.kubeconfig, folder, "--namespace", namespace) as process:
         yield process
 
 
@@ -46,24 +45,23 @@ async def at_rest(pid: int) -> None:
 
 async def test_memory_and_start_with_ten_thousand_live_runs(area: Arena, kube: KubeClient, tmp_path: Path) -> None:
     empty, full, ready, cpu = [], [], [], []
-    namespaces = await crowd(area, kube, tmp_path, CROWD)
-    live = sum(area.crowds[namespace] for namespace in namespaces)
+    crowded = await crowd(area, kube, tmp_path, CROWD)
     for _ in range(ROUNDS):
         async with area.namespace(kube) as namespace:
-            with started(area, tmp_path, [namespace]) as process:
+            with started(area, tmp_path, namespace) as process:
                 await process.until_at_work()
                 await at_rest(process.popen.pid)
                 empty.append(resident_bytes(process.popen.pid))
         begun = time.perf_counter()
-        with started(area, tmp_path, namespaces) as process:
+        with started(area, tmp_path, crowded) as process:
             await process.until_at_work()
             ready.append(time.perf_counter() - begun)
             cpu.append(cpu_seconds(process.popen.pid))
             await at_rest(process.popen.pid)
             full.append(resident_bytes(process.popen.pid))
-    each = [(after - before) / live for before, after in zip(empty, full, strict=True)]
+    each = [(after - before) / CROWD for before, after in zip(empty, full, strict=True)]
     judge(
-        f"the process `plumbline operator`, and {live:,} live runs with a ConfigMap, a Job and a status each",
+        f"the process `plumbline operator`, and {CROWD:,} live runs with a ConfigMap, a Job and a status each",
         Goal("memory of an idle operator", median(empty) / 1e6, 80, "MB", remark=spread([one / 1e6 for one in empty])),
         Goal("memory for each further run and its children", median(each) / 1e3, 6, "kB", remark=spread(each)),
         Goal(
@@ -76,20 +74,18 @@ async def test_memory_and_start_with_ten_thousand_live_runs(area: Arena, kube: K
 async def test_an_event_that_changes_nothing(area: Arena, kube: KubeClient, tmp_path: Path) -> None:
     """Another tool annotates runs, as GitOps tools do; and, for comparison, somebody uses an annotation of ours."""
     cost: dict[str, list[float]] = {"example.com/seen": [], "plumbline.dev/note": []}
-    async with area.namespace(kube) as namespace:
-        lives = await beginnings(namespace, TOUCHED)
-        async with bare_client(area, kube, namespace, tmp_path) as worker:
-            await burst(kube, namespace, lives, worker.reaction)
-        async with plumbline(area, kube, namespace, tmp_path) as worker:
-            assert worker.pid is not None
-            names = [life.run["metadata"]["name"] for life in lives]
-            for number in range(ROUNDS):
-                for annotation, costs in cost.items():
-                    await at_rest(worker.pid)
-                    before = worker.cpu()
-                    await annotate(kube, namespace, names, {annotation: str(number)})
-                    await asyncio.sleep(1.0)
-                    costs.append(1e6 * (worker.cpu() - before) / TOUCHED)
+    namespace = await crowd(area, kube, tmp_path, TOUCHED)
+    names = [run["metadata"]["name"] for run in await kube.items(RUNS, namespace)]
+    with started(area, tmp_path, namespace) as process:
+        await process.until_at_work()
+        pid = process.popen.pid
+        for number in range(ROUNDS):
+            for annotation, costs in cost.items():
+                await at_rest(pid)
+                before = cpu_seconds(pid)
+                await annotate(kube, namespace, names, {annotation: str(number)})
+                await asyncio.sleep(1.0)
+                costs.append(1e6 * (cpu_seconds(pid) - before) / TOUCHED)
     unseen, seen = cost.values()
     judge(
         "an event after which nothing is to be done",
@@ -116,9 +112,8 @@ async def test_the_slowest_settings_that_are_not_refused(area: Arena, kube: Kube
     """With ten thousand other runs that are looked at once a minute."""
     rates: dict[str, list[float]] = {"slowest": [], "usual": []}
     others = await crowd(area, kube, tmp_path, CROWD)
-    named = [part for namespace in others for part in ("--namespace", namespace)]
     for _ in range(ROUNDS):
-        for settings, flags in (("slowest", (*named, *SLOWEST)), ("usual", ())):
+        for settings, flags in (("slowest", ("--namespace", others, *SLOWEST)), ("usual", ())):
             async with area.namespace(kube) as namespace:
                 lives = await beginnings(namespace, TOUCHED)
                 async with plumbline(area, kube, namespace, tmp_path, *flags) as worker:

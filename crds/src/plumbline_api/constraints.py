@@ -6,6 +6,7 @@ only) goes into the CRD, and both say the same words. Called by the models; read
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final, NamedTuple, TypeVar
 
 from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
@@ -95,6 +96,7 @@ def _exactly_one_true(terms: Sequence[str]) -> str:
     return f"[{', '.join(terms)}].exists_one(given, given)"
 
 
+@cache
 def optional_fields(model: type[BaseModel]) -> tuple[str, ...]:
     """The fields of a model that may be left out."""
     return tuple(name for name, field in model.model_fields.items() if not field.is_required())

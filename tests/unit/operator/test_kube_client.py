@@ -180,7 +180,9 @@ async def test_a_list_is_read_in_pages_of_what_was_selected() -> None:
             answer({"metadata": {"resourceVersion": "7", "continue": ""}, "items": [3]}),
         )
         what = Watched(CONFIG_MAPS, "a=b", metadata_only=True)
-        assert [page async for page in client.pages(what, None, size=2)] == [Page((1, 2), "7"), Page((3,), "7")]  # type: ignore[arg-type]
+        first = await client.page(what, None, size=2)
+        assert first == Page((1, 2), "7", "more")  # type: ignore[arg-type]
+        assert await client.page(what, None, first.more, size=2) == Page((3,), "7")  # type: ignore[arg-type]
         queries = [dict(one.query) for one in api.asked]
         assert queries == [
             {"limit": "2", "labelSelector": "a=b"},

@@ -112,20 +112,26 @@ class Watch:
     async def list_now(self) -> None:
         """Compare with a whole list, read from a quorum."""
         names: list[Name] = []
-        version, begun = "", self._time()
-        async for page in self._client.pages(self.what, self.namespace):
-            self._hear()
-            version = page.version
-            for raw in page.items:
-                metadata = raw["metadata"]
-                names.append((metadata.get("namespace", ""), metadata["name"]))
-                self._sink.put(self.what.resource, raw)
-            # One page may be hundreds of objects; others have to have their turn.
+        begun = self._time()
+        version, more = await self._list_page("", names)
+        while more:
+            # One page may be a hundred objects; others have to have their turn.
             await asyncio.sleep(0)
+            version, more = await self._list_page(more, names)
         self._sink.retain(self.what.resource, self.namespace, names, version)
         self._version = version
         self.listed = begun
         self.synced.set()
+
+    async def _list_page(self, more: str, names: list[Name]) -> tuple[str, str]:
+        """Take in a page, and let go of it before the next one is read; gives the list's version and what is left."""
+        page = await self._client.page(self.what, self.namespace, more)
+        self._hear()
+        for raw in page.items:
+            metadata = raw["metadata"]
+            names.append((metadata.get("namespace", ""), metadata["name"]))
+            self._sink.put(self.what.resource, raw)
+        return page.version, page.more
 
     async def _follow(self) -> None:
         """Take in changes until the stream ends; leaves the version to go on from, or none to list again."""
