@@ -48,9 +48,9 @@ class Sizes:
     base_out_of_scope: int = 800
     base_openings: int = 600
     pairs_harmful: int = 2600
-    pairs_benign: int = 4200
-    pairs_ordinary: int = 800
-    pairs_openings: int = 300
+    pairs_benign: int = 3800
+    pairs_ordinary: int = 1400
+    pairs_openings: int = 100
 
 
 @dataclass(frozen=True)
