@@ -60,6 +60,15 @@ def test_a_spec_that_the_models_refuse_is_told_by_its_field_and_without_its_valu
     assert "a-secret" not in str(refused.value)
 
 
+def test_what_a_newer_operator_wrote_into_a_status_is_written_back() -> None:
+    row = {"name": "s0", "type": "sft", "state": "Pending", "message": "", "cached": False, "novel": [1]}
+    status = {"stages": [row, row | {"name": "s1"}], "novel": {"deep": {"deeper": 1}}}
+    known = parse_status(Kind.ALIGNMENT_RUN, {"status": status}).model_copy(update={"attempt": 2})
+    written = status_body(Key(Kind.ALIGNMENT_RUN, "default", "base"), "u-1", "1", known)["status"]
+    assert (written["novel"], written["attempt"]) == (status["novel"], 2)
+    assert written["stages"] == status["stages"]
+
+
 def test_a_status_of_a_newer_operator_is_not_taken_for_an_empty_one() -> None:
     with pytest.raises(StatusUnreadable, match="phase"):
         parse_status(RUN, raw() | {"status": {"phase": "Levitating"}})

@@ -1,8 +1,9 @@
 """Objects of ours between the API server's JSON and the models: parsed leniently, written as the models dump. Pure.
 
-Fields that these models do not know were written for a newer operator: they are passed over when read, so that an older
-one can be brought back. A spec that a model refuses is an answer to its author; a status that cannot be read is left
-alone, because to write over it would be to forget what has been done.
+Fields that these models do not know were written by or for a newer operator: they are passed over when read, so that an
+older one can be brought back, and those of a status are written back as they were. A spec that a model refuses is an
+answer to its author; a status that cannot be read is left alone, because to write over it would be to forget what has
+been done.
 """
 
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 
 from plumbline_api.configmap import ConfigMap
 from plumbline_api.meta import ObjectMeta
+from plumbline_api.model import Document
 from plumbline_api.names import Kind
 from plumbline_operator.kube.resources import OURS
 from plumbline_operator.observed import Key, PlumblineObject, PlumblineStatus
@@ -62,10 +64,14 @@ def parse_object(kind: Kind, raw: Raw) -> PlumblineObject:
 
 
 def parse_status(kind: Kind, raw: Raw) -> PlumblineStatus:
-    """The status of an object; an empty one where it has none. Raises StatusUnreadable."""
+    """The status of an object, with the fields that nobody here knows; an empty one where it has none.
+
+    Raises:
+        StatusUnreadable: A newer operator gave a field that is known a value that is not.
+    """
     try:
         return STATUS_TYPES[kind].model_validate_json(
-            orjson.dumps(raw.get("status") or {}), by_alias=True, by_name=False, extra="ignore"
+            orjson.dumps(raw.get("status") or {}), by_alias=True, by_name=False, extra="allow"
         )
     except ValidationError as error:
         raise StatusUnreadable(_first(error)) from error
@@ -90,8 +96,25 @@ def status_body(key: Key, uid: str, version: str, status: PlumblineStatus) -> di
         "apiVersion": resource.api_version,
         "kind": resource.kind,
         "metadata": {"name": key.name, "namespace": key.namespace, "uid": uid, "resourceVersion": version},
-        "status": status.dump(),
+        "status": _dump_whole(status),
     }
+
+
+def _dump_whole(document: Document) -> dict[str, Any]:
+    """Plain data of a document, with the fields that its model does not know."""
+    made = document.dump()
+    _add_unknown(document, made)
+    return made
+
+
+def _add_unknown(document: Document, made: dict[str, Any]) -> None:
+    for name, value in vars(document).items():
+        parts = value if isinstance(value, tuple) else (value,)
+        if parts and isinstance(parts[0], Document):
+            written = made[type(document).model_fields[name].alias or name]
+            for part, data in zip(parts, written if isinstance(value, tuple) else (written,), strict=True):
+                _add_unknown(part, data)
+    made |= document.model_extra or {}
 
 
 def owner_reference(key: Key, uid: str) -> dict[str, Any]:
