@@ -168,6 +168,13 @@ def test_the_summary_of_a_failure_gives_its_reason_and_words() -> None:
     assert state.summary == told
 
 
+def test_a_failure_whose_summary_gives_no_reason_has_that_of_its_exit_code() -> None:
+    told = Summary(result=Result.FAILED, message="data.jsonl:7: no answer")
+    state = look(job(BACKOFF), pod(ended(65, message=summary_text(told))))
+    assert reason_of(state) == Reason.BAD_DATA
+    assert words_of(state).startswith("data.jsonl:7: no answer")
+
+
 def test_the_summary_of_a_success_does_not_excuse_a_failure() -> None:
     assert reason_of(look(job(BACKOFF), pod(ended(70, message=summary_text())))) == Reason.INTERNAL_ERROR
 

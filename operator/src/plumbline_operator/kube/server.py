@@ -54,10 +54,14 @@ class HttpServer:
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.5)
 
     async def start(self) -> None:
-        """Listen. Raises OSError where the port is taken."""
+        """Listen; raises OSError with the remedy where the port is taken."""
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._host or None, self.port)
-        await site.start()
+        try:
+            await site.start()
+        except OSError as error:
+            where = f"port {self.port} of {self._host or 'this machine'}"
+            raise OSError(f"{where} cannot be listened on ({error.strerror}); free it, or choose another") from error
         self.port = int(self._runner.addresses[0][1])
 
     async def close(self) -> None:

@@ -199,7 +199,9 @@ def _explain_failure(job: Raw, gang: Gang, last: Raw | None, summary: Summary | 
         return _explain_by_condition(job, ended)
     reason, fact = explain_failed_pod(last)
     if reason != Reason.OUT_OF_MEMORY and summary is not None and summary.result != Result.SUCCEEDED:
-        reason, fact = summary.reason, summary.message or fact
+        # A program of somebody else's may leave the reason out, which says Succeeded.
+        reason = reason if summary.reason == Reason.SUCCEEDED else summary.reason
+        fact = summary.message or fact
     if ended.get("reason") in _SPENT and attempts > 1:
         reason = Reason.BACKOFF_EXCEEDED if reason == Reason.INTERNAL_ERROR else reason
         fact = f"{fact} (attempt {attempts}, the last)"
