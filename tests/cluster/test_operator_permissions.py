@@ -1,13 +1,13 @@
 """What the operator may do: a missing right is named when it starts, and in the condition of the object it hinders."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from plumbline_api.names import ExitCode, Kind
+from plumbline_operator.kube.client import KubeClient as OperatorClient
 from plumbline_operator.kube.login import Login
-from plumbline_operator.kube.permissions import NEEDED, NEEDED_FOR_LEASE, Permission
+from plumbline_operator.kube.permissions import NEEDED, NEEDED_FOR_LEASE, Permission, find_missing
 from tests.cluster.client import KubeClient, Resource
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.crds import KINDS
@@ -22,12 +22,11 @@ from tests.cluster.operating import (
     serve_kinds,
     status_where,
 )
+from tests.cluster.roles import give_role
 from tests.support import build
 
 pytestmark = pytest.mark.cluster
 
-ROLES = Resource("rbac.authorization.k8s.io", "v1", "roles")
-BINDINGS = Resource("rbac.authorization.k8s.io", "v1", "rolebindings")
 QUOTAS = Resource("", "v1", "resourcequotas")
 RUN = Kind.ALIGNMENT_RUN
 RUNS = KINDS[RUN]
@@ -36,28 +35,6 @@ RUNS = KINDS[RUN]
 @pytest.fixture(autouse=True)
 async def kinds(kube: KubeClient) -> None:
     await serve_kinds(kube)
-
-
-async def give_role(
-    kube: KubeClient, namespace: str, user: str, *left_out: Permission, more: tuple[Permission, ...] = ()
-) -> None:
-    """Let a user do exactly what the table says, less some of it, and more."""
-    rules = [
-        {"apiGroups": [one.group], "resources": [one.resource], "verbs": [one.verb]}
-        | ({"resourceNames": [one.name]} if one.name else {})
-        for one in (*NEEDED, *NEEDED_FOR_LEASE, *more)
-        if one not in left_out
-    ]
-    await kube.apply(ROLES, _body("Role", rules=rules), namespace, force=True)
-    binding: dict[str, Any] = {
-        "roleRef": {"apiGroup": ROLES.group, "kind": "Role", "name": "operator"},
-        "subjects": [{"apiGroup": ROLES.group, "kind": "User", "name": user}],
-    }
-    await kube.apply(BINDINGS, _body("RoleBinding", **binding), namespace, force=True)
-
-
-def _body(kind: str, **more: Any) -> dict[str, Any]:
-    return {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": {"name": "operator"}, **more}
 
 
 def login_as(plane: ControlPlane, user: str) -> Login:
@@ -96,6 +73,21 @@ async def test_a_start_without_a_right_names_each_that_is_missing(
     assert f"may not create jobs (API group batch) in namespace {namespace}; add it to its role" in said
     assert f"may not update evalgates/status (API group plumbline.dev) in namespace {namespace}" in said
     assert said.count("the operator may not") == 2
+
+
+@pytest.mark.parametrize("odd", [False, True])
+async def test_each_right_that_is_missing_is_found(
+    control_plane: ControlPlane, kube: KubeClient, namespace: str, *, odd: bool
+) -> None:
+    user = f"operator-{namespace}"
+    missing = [one for number, one in enumerate((*NEEDED, *NEEDED_FOR_LEASE)) if number % 2 == odd]
+    await give_role(kube, namespace, user, *missing)
+    client = OperatorClient(login_as(control_plane, user))
+    try:
+        found = await find_missing(client, (namespace,), namespace)
+    finally:
+        await client.close()
+    assert list(found) == [(one, namespace) for one in missing]
 
 
 async def test_a_right_that_is_lost_later_is_named_in_the_condition(

@@ -33,7 +33,7 @@ from tests.cluster.operating import (
     status_where,
 )
 from tests.cluster.reporting import Reporter, begin, expired, report, reporting, token_for
-from tests.cluster.test_operator_permissions import give_role
+from tests.cluster.roles import give_role
 from tests.support import build
 
 pytestmark = pytest.mark.cluster

@@ -162,6 +162,15 @@ async def test_a_server_that_fails_is_asked_less_and_less_often() -> None:
         assert await heard.until(1) == ["retain [] 5"]
 
 
+async def test_a_stream_that_breaks_again_and_again_is_not_waited_for_ever_longer() -> None:
+    async with scripted_api() as api, watching(api) as (_, heard):
+        broken = [events(event("ADDED", f"job-{number}", 6 + number), then="break", delay=0.1) for number in range(6)]
+        api.say(listed(5), *broken, events(then="silence"))
+        begun = asyncio.get_running_loop().time()
+        await heard.until(7)
+        assert asyncio.get_running_loop().time() - begun < 4
+
+
 async def test_garbage_in_a_stream_is_a_broken_stream() -> None:
     async with scripted_api() as api, watching(api) as (_, heard):
         api.say(listed(5), events(b'{"type": "ADD\n'), events(event("ADDED", "a", 6), then="silence"))

@@ -73,7 +73,7 @@ class Operator:
         Args:
             settings: Checked settings.
             connect: Makes the client of the API server, given what it has to tell of every call.
-            now: The time.
+            now: This machine's clock, which may be wrong.
         """
         random = Random(secrets.randbits(64))  # noqa: S311 - jitter
         self.settings = settings
@@ -175,7 +175,9 @@ class Operator:
         stuck = [watch.title for watch in self.watches if watch.idle > _STALE]
         stale = [watch.title for watch in self.watches if watch.age > _STALE]
         unsynced = sorted({watch.title for watch in self._required if not watch.synced.is_set()})
+        refused = sorted({watch.refused for watch in self.watches if watch.refused})
         problems = [f"watch of {title} is stuck" for title in stuck]
+        problems += [f"the operator may not {call}; add it to its role" for call in refused]
         problems += [f"the API server has not been heard of about {title}" for title in stale]
         problems += [f"{title} not listed yet" for title in unsynced]
         facts = {
@@ -186,7 +188,8 @@ class Operator:
             "watches": {f"{watch.title} {watch.namespace or '*'}": round(watch.age, 1) for watch in self.watches},
         }
         alive = not stuck and not self.failed.is_set()
-        return Health(alive=alive, ready=alive and not stale and not unsynced, problems=tuple(problems), facts=facts)
+        ready = alive and not (stale or unsynced or refused)
+        return Health(alive=alive, ready=ready, problems=tuple(problems), facts=facts)
 
     @property
     def watches(self) -> tuple[Watch, ...]:

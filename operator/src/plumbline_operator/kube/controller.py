@@ -202,8 +202,9 @@ class Controller:
             before = parse_status(key.kind, raw)
             after = hindered(before, problem, int(raw["metadata"].get("generation", 1)), self._now())
             if after is not None and after != before:
-                await self._cluster.write_status(key, after)
+                # Told as an event too, and first: what is not permitted may be to write the status.
                 await self._cluster.emit(key, Event(EventType.WARNING, problem.reason, problem.message))
+                await self._cluster.write_status(key, after)
         except (ApiError, ObjectGone, StatusUnreadable) as error:
             _LOG.warning("problem not told", extra={"object": str(key), "error": type(error).__name__})
 

@@ -94,9 +94,12 @@ class Forbidden(ApiError):
     """A role lacks a verb, or admission refuses."""
 
     @property
-    def lacking(self) -> bool:
-        """Whether it is the operator's own role that lacks something."""
-        return bool(re.search(r"User \".*\" cannot \w+ resource|cannot set blockOwnerDeletion", self.fact))
+    def lacking(self) -> str:
+        """The verb that the operator's own role lacks, which need not be the call's; empty where admission refuses."""
+        if "cannot set blockOwnerDeletion" in self.fact:
+            return "update"
+        found = re.search(r'User ".*" cannot (\w+) resource', self.fact)
+        return found.group(1) if found else ""
 
     @property
     def ending(self) -> bool:

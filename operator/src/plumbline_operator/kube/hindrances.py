@@ -65,9 +65,9 @@ def _explain_role(error: Forbidden) -> str:
     call = error.call
     resource, _, group = call.resource.partition(".")
     what = resource + (f"/{call.subresource}" if call.subresource else "")
-    verb = call.verb
+    verb = error.lacking
     if "blockOwnerDeletion" in error.fact:
-        what, verb = "finalizers of its own kinds", "update"
+        what = "finalizers of its own kinds"
     where = f" in namespace {call.namespace}" if call.namespace else ""
     remedy = f"add the verb {verb} on {what}" + (f" (API group {group})" if group else "")
     return f"the operator may not {verb} {what}{where}; {remedy} to its role"

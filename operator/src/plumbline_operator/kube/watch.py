@@ -15,7 +15,15 @@ import orjson
 
 from plumbline_operator.kube.cache import Name
 from plumbline_operator.kube.client import KubeClient
-from plumbline_operator.kube.errors import ApiError, Call, Gone, TooManyRequests, Unavailable, answer_to_error
+from plumbline_operator.kube.errors import (
+    ApiError,
+    Call,
+    Forbidden,
+    Gone,
+    TooManyRequests,
+    Unavailable,
+    answer_to_error,
+)
 from plumbline_operator.kube.queue import Backoff
 from plumbline_operator.kube.resources import Resource, Watched
 
@@ -61,6 +69,8 @@ class Watch:
         self.namespace = namespace
         self.synced = asyncio.Event()
         """Set once a whole list has gone into the sink."""
+        self.refused = ""
+        """What its role lacks, for example "list jobs.batch in namespace x"; empty while it lacks nothing."""
         self.listed = float("-inf")
         """When the last whole list was begun, in monotonic seconds."""
         self._client = client
@@ -70,6 +80,7 @@ class Watch:
         self._time = asyncio.get_running_loop().time
         self._heard = self._time()
         self._tried = self._time()
+        self._told = False
         self._backoff = Backoff(first=0.2, longest=15.0)
         self._version = ""
 
@@ -92,17 +103,20 @@ class Watch:
         """Watch for ever."""
         failures = 0
         while True:
-            self._tried = self._time()
+            self._tried, self._told = self._time(), False
             try:
                 if not self._version:
                     await self.list_now()
                 await self._follow()
                 failures = 0
             except ApiError as error:
-                failures += 1
+                # A stream that breaks after it has told something works; it is not to be waited for ever longer.
+                failures = 1 if self._told else failures + 1
                 if not isinstance(error, Unavailable | TooManyRequests):
                     self._version = ""
-                facts = {"resource": self.title, "code": error.code, "failures": failures}
+                if isinstance(error, Forbidden):
+                    self.refused = str(error.call)
+                facts = {"resource": self.title, "call": str(error.call), "code": error.code, "failures": failures}
                 _LOG.log(logging.INFO if isinstance(error, Gone) else logging.WARNING, "watch broke", extra=facts)
                 # A forgotten version is common after a pause, and nothing to wait for; a second one is.
                 if failures > 1 or not isinstance(error, Gone):
@@ -142,6 +156,7 @@ class Watch:
                 self._hear()
                 if line:
                     self._take(line)
+                    self._told = True
         self._version = ""
 
     def _take(self, line: bytes) -> None:
@@ -160,4 +175,4 @@ class Watch:
         self._version = str(raw["metadata"]["resourceVersion"])
 
     def _hear(self) -> None:
-        self._heard = self._time()
+        self._heard, self.refused = self._time(), ""
