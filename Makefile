@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-real test test-cluster lint chart bench generate verify lock clean
+.PHONY: help setup demo demo-real test test-cluster test-faults lint chart bench generate verify lock clean
 
 PYTHON ?=
 BIN := .venv/bin
@@ -39,6 +39,9 @@ test: setup ## every test but the opt-in ones (the first time it builds Kubernet
 
 test-cluster: setup ## only the tests on a real Kubernetes API server
 	@$(CLUSTER_TESTS)
+
+test-faults: setup ## inject every fault as often as docs/faults.md tells (an hour and more)
+	@$(BIN)/python -m tests.cluster.build && $(BIN)/python -m pytest -m cluster --all-faults tests/cluster/faults
 
 lint: setup ## ruff, mypy --strict and the import contracts
 	@$(BIN)/ruff check

@@ -22,6 +22,11 @@ hypothesis.settings.register_profile("explore", deadline=None, max_examples=2000
 hypothesis.settings.load_profile("repeat")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Only here, because options are read before the folder that they are for."""
+    parser.addoption("--all-faults", action="store_true", help="inject each fault as often as docs/faults.md tells")
+
+
 def pytest_configure() -> None:
     """Refuse, from here on, every connection and name look-up that leaves this machine."""
     sys.addaudithook(_stay_on_this_machine)

@@ -27,6 +27,7 @@ __all__ = [
     "Resource",
     "WatchEvent",
     "eventually",
+    "hang_up",
 ]
 
 Object = dict[str, Any]
@@ -172,9 +173,12 @@ class KubeClient:
         async with self._session.get(path, params=wanted) as answer:
             if answer.status >= HTTPStatus.BAD_REQUEST:
                 raise ApiError(answer.status, _parsed(await answer.read()))
-            async for line in answer.content:
-                event = orjson.loads(line)
-                yield WatchEvent(event["type"], event["object"])
+            try:
+                async for line in answer.content:
+                    event = orjson.loads(line)
+                    yield WatchEvent(event["type"], event["object"])
+            finally:
+                hang_up(answer)
 
     async def until(
         self,
@@ -248,6 +252,13 @@ class KubeClient:
             if answer.status >= HTTPStatus.BAD_REQUEST:
                 raise ApiError(answer.status, found)
             return found
+
+
+def hang_up(answer: aiohttp.ClientResponse) -> None:
+    """End a connection at once: an orderly end may outlast the loop."""
+    if answer.connection is not None and answer.connection.transport is not None:
+        answer.connection.transport.abort()
+    answer.close()
 
 
 async def eventually(look: Callable[[], Awaitable[T]], seconds: float = PATIENCE) -> T:

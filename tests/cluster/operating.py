@@ -72,7 +72,7 @@ async def running_operator(
 ) -> AsyncIterator[Operator]:
     """An operator of one namespace, within this test, at work."""
     given: dict[str, Any] = {"namespaces": (namespace,), "host": "127.0.0.1", "port": 0, "workers": 16, "poll": 1.0}
-    settings = KubeSettings(runtime=build.RUNTIME, **given | changes)
+    settings = KubeSettings(**{"runtime": build.RUNTIME} | given | changes)
     operator = Operator(settings, connect=lambda count: KubeApi(login, count=count), now=now)
     try:
         await operator.start()

@@ -4,7 +4,7 @@ It speaks plain HTTP to the operator and is the administrator towards the API se
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -16,7 +16,7 @@ from aiohttp import web
 
 from plumbline_operator.kube.login import Login
 from tests.cluster.access import tls_context
-from tests.cluster.client import Object
+from tests.cluster.client import Object, hang_up
 from tests.cluster.controlplane import ControlPlane
 
 __all__ = ["Passed", "Proxy", "proxy"]
@@ -51,12 +51,18 @@ class Proxy:
     """Every request that was answered, with its status."""
     refuse: Callable[[Passed], Refusal | None] = lambda _: None
     """Asked before a request goes on: an answer of its own, or None."""
-    cut_after: int = 0
-    """After so many writes were carried out, their last answer is lost, and nothing goes through any more."""
-    silent: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set once nothing goes through."""
+    lose: Callable[[Passed], bool] = lambda _: False
+    """Told of every request that the server has carried out; True loses the answer."""
+    cut: Callable[[bytes], bool] = lambda _: False
+    """Told of every piece of a watch; True lets half of it through and breaks the stream."""
+    again: Callable[[bytes], bool] = lambda _: False
+    """Told of every piece of a watch; True sends it twice."""
+    delay: float = 0.0
+    """Seconds that every answer comes late."""
     streams: dict[int, web.Request] = field(default_factory=dict)
     """The watches that are under way."""
+    asking: set[asyncio.Future[aiohttp.ClientResponse]] = field(default_factory=set)
+    """Calls that the server has not answered yet."""
 
     def login(self) -> Login:
         """How the operator comes here."""
@@ -95,29 +101,55 @@ async def proxy(plane: ControlPlane) -> AsyncIterator[Proxy]:
             yield ours
         finally:
             await runner.cleanup()
+            if ours.asking:
+                await asyncio.wait(ours.asking)
 
 
 async def _pass_on(ours: Proxy, session: aiohttp.ClientSession, url: str, request: web.Request) -> web.StreamResponse:
     what = Passed(request.method, request.path, "watch" in request.query)
     body = await request.read()
-    if ours.silent.is_set():
-        return _abort(request)
     refusal = ours.refuse(what)
     if refusal is not None:
         ours.passed.append((what, refusal[0]))
-        return web.json_response({"kind": "Status", "apiVersion": "v1", **refusal[1]}, status=refusal[0])
+        seconds = refusal[1].get("details", {}).get("retryAfterSeconds")
+        answered = {"kind": "Status", "apiVersion": "v1", **refusal[1]}
+        return web.json_response(
+            answered, status=refusal[0], headers={"Retry-After": str(seconds)} if seconds else None
+        )
     headers = {key: value for key, value in request.headers.items() if key.lower() not in HOP}
-    async with session.request(request.method, url + request.path_qs, data=body or None, headers=headers) as answer:
+    answer = await _ask(
+        ours, session.request(request.method, url + request.path_qs, data=body or None, headers=headers)
+    )
+    try:
         ours.passed.append((what, answer.status))
+        await asyncio.sleep(ours.delay)
+        if ours.lose(what):
+            return _abort(request)
         if what.watch and answer.status == HTTPStatus.OK:
             return await _stream(ours, request, answer)
         content = await answer.read()
-    if ours.cut_after and len(ours.writes) >= ours.cut_after:
-        ours.silent.set()
-        ours.drop_watches()
-        return _abort(request)
+    finally:
+        hang_up(answer)
     kept = {key: value for key, value in answer.headers.items() if key.lower() in ("content-type", "retry-after")}
     return web.Response(status=answer.status, body=content, headers=kept)
+
+
+async def _ask(ours: Proxy, call: Awaitable[aiohttp.ClientResponse]) -> aiohttp.ClientResponse:
+    """The server's answer; what has been asked for is carried out, also if nobody waits for it any more."""
+    asking = asyncio.ensure_future(call)
+    ours.asking.add(asking)
+    try:
+        return await asyncio.shield(asking)
+    except asyncio.CancelledError:
+        asking.add_done_callback(_close)
+        raise
+    finally:
+        asking.add_done_callback(ours.asking.discard)
+
+
+def _close(asking: asyncio.Future[aiohttp.ClientResponse]) -> None:
+    if not asking.cancelled() and asking.exception() is None:
+        hang_up(asking.result())
 
 
 async def _stream(ours: Proxy, request: web.Request, answer: aiohttp.ClientResponse) -> web.StreamResponse:
@@ -126,7 +158,11 @@ async def _stream(ours: Proxy, request: web.Request, answer: aiohttp.ClientRespo
     ours.streams[id(request)] = request
     try:
         async for chunk in answer.content.iter_any():
-            await stream.write(chunk)
+            if ours.cut(chunk):
+                await stream.write(chunk[: len(chunk) // 2])
+                _abort(request)
+                break
+            await stream.write(chunk * 2 if chunk.endswith(b"\n") and ours.again(chunk) else chunk)
     except (aiohttp.ClientError, ConnectionError):
         _abort(request)
     finally:

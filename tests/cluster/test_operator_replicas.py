@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import signal
 from pathlib import Path
 
 import aiohttp
@@ -98,22 +97,3 @@ async def test_a_leader_that_finds_another_holder_ends_and_writes_nothing_more(
         assert await kube.items(JOBS, namespace) == []
         lease = await kube.get(LEASES, "plumbline-operator", namespace)
         assert lease["spec"]["holderIdentity"] == "somebody-else", "what is not ours is not given back"
-
-
-async def test_a_leader_stopped_for_longer_than_its_lease_ends_when_it_goes_on(
-    control_plane: ControlPlane, kube: KubeClient, namespace: str, tmp_path: Path
-) -> None:
-    await apply_inputs(kube, namespace)
-    config = control_plane.kubeconfig
-    with operator_process(config, tmp_path, *flags(namespace), name="one") as one:
-        await one.until_at_work()
-        with operator_process(config, tmp_path, *flags(namespace), name="two") as two:
-            await ready(two)
-            one.popen.send_signal(signal.SIGSTOP)
-            await two.until_logged(TAKEN, 60)
-            await apply(kube, namespace, build.run())
-            await jobs_of(kube, namespace)
-            one.popen.send_signal(signal.SIGCONT)
-            assert await one.ended(30) == ExitCode.UNAVAILABLE
-            assert two.popen.poll() is None
-    assert len(await kube.items(JOBS, namespace)) == 1

@@ -1,0 +1,75 @@
+"""A witness, nodes and a fault table for the tests of this folder; --all-faults injects each fault many times over."""
+
+from collections.abc import AsyncIterator, Callable, Generator
+from typing import Any
+
+import pytest
+
+from tests.cluster.client import KubeClient
+from tests.cluster.controlplane import ControlPlane
+from tests.cluster.faults.ledger import Fault, Ledger
+from tests.cluster.faults.nodes import Nodes, nodes
+from tests.cluster.faults.witness import Witness, witnessing
+from tests.cluster.operating import serve_kinds
+from tests.support.checkout import ROOT
+
+TABLE = ROOT / "build/faults.md"
+LEDGER = pytest.StashKey[Ledger]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Begin an empty table."""
+    config.stash[LEDGER] = Ledger()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Nothing here is a matter of seconds where all faults are injected, or where the machine does other things too."""
+    for item in items:
+        if "cluster/faults" in item.path.as_posix():
+            item.add_marker(pytest.mark.timeout(5400 if item.config.getoption("all_faults") else 1200), append=False)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
+    """A fault whose test fails was not survived."""
+    report = yield
+    if report.failed:
+        item.config.stash[LEDGER].fail(item.nodeid)
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print the table, and keep it."""
+    ledger = config.stash[LEDGER]
+    if ledger.faults:
+        ledger.write(TABLE)
+        terminalreporter.section("faults")
+        terminalreporter.write(ledger.table())
+
+
+@pytest.fixture
+def open_fault(request: pytest.FixtureRequest) -> Callable[[str, str], Fault]:
+    """Opens a row of the fault table: the fault, and where it is injected."""
+    ledger = request.config.stash[LEDGER]
+    return lambda name, where: ledger.open(request.node.nodeid, name, where)
+
+
+@pytest.fixture
+def times(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
+    """How often: usually, and with --all-faults."""
+    return lambda usually, thoroughly: thoroughly if request.config.getoption("all_faults") else usually
+
+
+@pytest.fixture(name="played")
+async def played_nodes(kube: KubeClient) -> AsyncIterator[Nodes]:
+    """Nodes at work."""
+    async with nodes(kube) as made:
+        yield made
+
+
+@pytest.fixture
+async def witness(control_plane: ControlPlane, kube: KubeClient, played: Nodes) -> AsyncIterator[Witness]:
+    """Sees everything from before the test on; pods live meanwhile."""
+    await serve_kinds(kube)
+    async with witnessing(kube) as made:
+        yield made
