@@ -1,6 +1,8 @@
 """A witness, nodes and a fault table for the tests of this folder; --all-faults injects each fault many times over."""
 
-from collections.abc import AsyncIterator, Callable, Generator
+import gc
+import warnings
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from tests.cluster.operating import serve_kinds
 from tests.support.checkout import ROOT
 
 TABLE = ROOT / "build/faults.md"
+UNCLOSED = "unclosed <socket|unclosed transport"
 LEDGER = pytest.StashKey[Ledger]()
 
 
@@ -27,6 +30,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "cluster/faults" in item.path.as_posix():
             item.add_marker(pytest.mark.timeout(5400 if item.config.getoption("all_faults") else 1200), append=False)
+            item.add_marker(pytest.mark.filterwarnings(f"ignore:{UNCLOSED}:ResourceWarning"))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -45,6 +49,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         ledger.write(TABLE)
         terminalreporter.section("faults")
         terminalreporter.write(ledger.table())
+
+
+@pytest.fixture(autouse=True)
+def collect_half_made_connections() -> Iterator[None]:
+    """A call that is cancelled while its TLS connection is being made is left to the collector (asyncio)."""
+    yield
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", UNCLOSED, ResourceWarning)
+        gc.collect()
 
 
 @pytest.fixture

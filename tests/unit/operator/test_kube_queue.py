@@ -3,6 +3,7 @@
 import asyncio
 from random import Random
 
+import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -215,3 +216,16 @@ def test_no_call_is_ever_lost(steps: list[tuple[str, str]]) -> None:
         assert turned == called
 
     run_virtually(test())
+
+
+def test_delays_of_less_than_a_millisecond_are_kept_on_the_loop_that_the_operator_runs_on() -> None:
+    """Its timers are true to the millisecond, and are none at all for less than half of one."""
+
+    async def test() -> set[str]:
+        queue, _ = make()
+        for delay in (0.0004, 0.0003, 0.0002):
+            queue.add_after(str(delay), delay)
+        return {await queue.get() for _ in range(3)}
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(test()) == {"0.0004", "0.0003", "0.0002"}

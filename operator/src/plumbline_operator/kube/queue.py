@@ -61,7 +61,9 @@ class WorkQueue(Generic[K]):
         self._later: list[tuple[float, int, K]] = []
         self._due: dict[K, float] = {}
         self._serial = 0
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._rings = 0.0
+        """The timer's moment. uvloop's own does not know it where less than half a millisecond is left."""
         self._idle: deque[asyncio.Future[None]] = deque()
 
     # Putting in
@@ -163,10 +165,10 @@ class WorkQueue(Generic[K]):
     def _set_timer(self) -> None:
         moment = self._later[0][0]
         if self._timer is not None:
-            if self._timer.when() <= moment:
+            if self._rings <= moment:
                 return
             self._timer.cancel()
-        self._timer = self._loop.call_at(moment, self._ring)
+        self._timer, self._rings = self._loop.call_at(moment, self._ring), moment
 
     def _ring(self) -> None:
         self._timer = None
