@@ -37,7 +37,8 @@ Work = Callable[[World, StopSwitch], object]
 
 GRACE: Final = 20.0
 """Seconds that the others have to notice that one is gone, before they are killed."""
-LOOK: Final = 1.0
+LOOK: Final = 0.1
+"""Seconds within which a request to stop is passed on."""
 LOOPBACK_INTERFACE: Final = "lo0" if sys.platform == "darwin" else "lo"
 DIE_WITH_PARENT: Final = 1
 """PR_SET_PDEATHSIG of prctl(2)."""
