@@ -86,7 +86,6 @@ def test_stopped_in_the_middle_they_resume_where_they_were(bench: Bench, tmp_pat
     assert code == ExitCode.PREEMPTED
     assert program.summary.result is Result.PREEMPTED
     assert "resuming at step" in program.run()
-    assert program.summary.result is Result.SUCCEEDED
     assert program.summary.output is not None
 
 
