@@ -174,11 +174,14 @@ class SortedSteps:
 
     train_dataset: Any
     args: Any
+    add_callback: Any
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         rows = self.train_dataset if train_dataset is None else train_dataset
         rows_per_pass = self.args.per_device_train_batch_size * self.args.world_size
-        return StepOrder(row_lengths(rows), rows_per_pass * self.args.gradient_accumulation_steps, self.args.seed)
+        order = StepOrder(row_lengths(rows), rows_per_pass * self.args.gradient_accumulation_steps, self.args.seed)
+        self.add_callback(EpochWatch(order))
+        return order
 
 
 def row_lengths(rows: Any) -> list[int]:
@@ -187,6 +190,19 @@ def row_lengths(rows: Any) -> list[int]:
         return [len(tokens) for tokens in rows["input_ids"]]
     parts = zip(rows["prompt_ids"], rows["chosen_ids"], rows["rejected_ids"], strict=True)
     return [len(prompt) + len(chosen) + len(rejected) for prompt, chosen, rejected in parts]
+
+
+class EpochWatch(TrainerCallback):
+    """Tells the order of rows its epoch: accelerate does not where it both skips batches and divides them."""
+
+    def __init__(self, order: StepOrder) -> None:
+        self._order = order
+
+    def on_epoch_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """An epoch begins, or the rest of one does."""
+        self._order.set_epoch(int(state.epoch or 0))
 
 
 class StepWatch(TrainerCallback):
