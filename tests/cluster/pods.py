@@ -27,11 +27,13 @@ from tests.cluster.client import (
 from tests.support import planned
 
 __all__ = [
-    "PLAIN", "container", "ended", "enforce_restricted", "make", "make_job", "pod_of", "stand_in_node", "state_of",
-    "state_with", "tell",
+    "PLAIN", "container", "ended", "enforce_restricted", "make", "make_job", "pod_of", "pod_spec", "stand_in_node",
+    "state_of", "state_with", "tell",
 ]  # fmt: skip
 
 NODES = Resource("", "v1", "nodes", namespaced=False)
+ONLY = "tests.plumbline.dev/only"
+"""A taint: the namespace whose pods a node takes."""
 
 PLAIN = replace(planned.CLUSTER, store_claim=None)
 """Settings with everything but a volume claim, which would have to exist."""
@@ -46,17 +48,23 @@ async def enforce_restricted(kube: KubeClient, namespace: str) -> None:
 
 
 @asynccontextmanager
-async def stand_in_node(kube: KubeClient) -> AsyncIterator[str]:
-    """A node with four cores and no GPU that takes pods; for a moment, because nobody keeps it alive."""
-    name = "stand-in"
-    await kube.create(NODES, {"metadata": {"name": name, "labels": {"pool": "small"}}})
+async def stand_in_node(kube: KubeClient, only: str = "") -> AsyncIterator[str]:
+    """A node with four cores and no GPU that takes pods; for a moment, because nobody keeps it alive.
+
+    With ``only``, a namespace, it takes what ``make_job`` makes there, and has a name of its own: pods that another
+    test has left, that run or are about to on a node of that name, would else fill it.
+    """
+    name = f"stand-in-{only}" if only else "stand-in"
+    taints = [{"key": ONLY, "value": only, "effect": "NoSchedule"}] if only else []
+    node = {"metadata": {"name": name, "labels": {"pool": "small"}}, "spec": {"taints": taints}}
+    await kube.create(NODES, node)
     now = format_time(datetime.now(UTC))
     ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "", "lastHeartbeatTime": now}
     room = {"cpu": "4", "memory": "8Gi", "pods": "10", "ephemeral-storage": "10Gi"}
     status = {"capacity": room, "allocatable": room, "conditions": [ready | {"lastTransitionTime": now}]}
     try:
         await kube.merge(NODES, name, {"status": status}, subresource="status")
-        await kube.until(NODES, name, None, lambda node: not node["spec"].get("taints"))
+        await kube.until(NODES, name, None, lambda node: node["spec"].get("taints", []) == taints)
         yield name
     finally:
         await kube.delete(NODES, name)
@@ -72,9 +80,22 @@ async def make(kube: KubeClient, namespace: str, resource: Resource, child: Chil
 async def make_job(
     kube: KubeClient, namespace: str, runtime: Runtime = PLAIN, options: dict[str, object] | None = None, **spec: Any
 ) -> str:
-    """Create the Job of a stage; its name."""
-    made = await make(kube, namespace, JOBS, planned.stage(runtime, options, **spec)[-1])
+    """Create the Job of a stage, whose pods may go to the node of their namespace; its name."""
+    made = await make(kube, namespace, JOBS, planned.stage(runtime, options, **_at_home(namespace, spec))[-1])
     return str(made["metadata"]["name"])
+
+
+def pod_spec(namespace: str, **spec: Any) -> Object:
+    """What the Job of ``make_job`` would make its pods from."""
+    template = planned.stage(PLAIN, **_at_home(namespace, spec))[-1].manifest["spec"]["template"]
+    return copy.deepcopy(dict(template["spec"]))
+
+
+def _at_home(namespace: str, spec: dict[str, Any]) -> dict[str, Any]:
+    compute = dict(spec.get("compute", {}))
+    home = {"key": ONLY, "operator": "Equal", "value": namespace, "effect": "NoSchedule"}
+    compute["tolerations"] = [*compute.get("tolerations", ()), home]
+    return {**spec, "compute": compute}
 
 
 async def pod_of(kube: KubeClient, namespace: str, *, other_than: str = "") -> Object:

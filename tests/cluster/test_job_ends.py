@@ -3,7 +3,6 @@
 The Job controller and the scheduler are real; what a kubelet would write, the test writes.
 """
 
-import copy
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
@@ -23,6 +22,7 @@ from tests.cluster.pods import (
     make,
     make_job,
     pod_of,
+    pod_spec,
     stand_in_node,
     state_of,
     state_with,
@@ -43,8 +43,8 @@ async def strict_namespace(kube: KubeClient, namespace: str) -> str:
 
 
 @pytest.fixture
-async def node(kube: KubeClient) -> AsyncIterator[str]:
-    async with stand_in_node(kube) as name:
+async def node(kube: KubeClient, strict: str) -> AsyncIterator[str]:
+    async with stand_in_node(kube, strict) as name:
         yield name
 
 
@@ -128,10 +128,8 @@ async def test_a_pod_that_makes_room_for_another_is_told_and_no_failure(kube: Ku
     bound = await kube.until(PODS, pod, strict, lambda found: found["spec"].get("nodeName"))
     await tell(kube, bound, "Running", container(ready=True, running={}))
     await kube.create(PRIORITIES, {"metadata": {"name": f"urgent-{strict}"}, "value": 1000})
-    spec = copy.deepcopy(planned.stage(PLAIN, compute={"cpu": "3"})[-1].manifest["spec"]["template"]["spec"])
-    await kube.create(
-        PODS, {"metadata": {"name": "urgent"}, "spec": {**spec, "priorityClassName": f"urgent-{strict}"}}, strict
-    )
+    spec = pod_spec(strict, compute={"cpu": "3"}) | {"priorityClassName": f"urgent-{strict}"}
+    await kube.create(PODS, {"metadata": {"name": "urgent"}, "spec": spec}, strict)
     state = await state_with(kube, strict, name, reason=Reason.PREEMPTED)
     assert (state.phase, state.preempted) == (JobPhase.RUNNING, True)
     assert state.problem is not None

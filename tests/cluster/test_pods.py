@@ -55,8 +55,8 @@ async def strict_namespace(kube: KubeClient, namespace: str) -> str:
 
 
 @pytest.fixture
-async def node(kube: KubeClient) -> AsyncIterator[str]:
-    async with stand_in_node(kube) as name:
+async def node(kube: KubeClient, strict: str) -> AsyncIterator[str]:
+    async with stand_in_node(kube, strict) as name:
         yield name
 
 
