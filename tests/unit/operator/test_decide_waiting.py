@@ -44,6 +44,17 @@ def ready_reason(world: World) -> Reason:
     return ready.reason
 
 
+def test_a_stage_whose_turn_has_not_come_is_no_news_and_one_that_starts_is() -> None:
+    async def story() -> None:
+        world = hasty(build.run())
+        assert (await step(world)).events == ()
+        (job,) = world.open_jobs()
+        world.start(job)
+        assert [event.message for event in (await step(world)).events] == ["stage s0 started"]
+
+    told(story)
+
+
 def test_an_obstacle_is_told_at_once_and_fails_nothing() -> None:
     async def story() -> None:
         world = hasty(build.run())

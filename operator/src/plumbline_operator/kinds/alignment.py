@@ -242,8 +242,11 @@ def _stage_event(before: StageStatus | None, row: StageStatus) -> Event | None:
         changed = changed or (before is not None and before.reason != row.reason)
         severity = EventType.NORMAL if row.reason in _EXPECTED else EventType.WARNING
         words = f" {_going_on(row)}"
+    elif row.state == StageState.RUNNING:
+        severity, words = EventType.NORMAL, " started"
     else:
-        severity, words = EventType.NORMAL, " started" if row.state == StageState.RUNNING else " waits"
+        # That a stage's turn has not come yet is no news, and every event is a call.
+        return None
     return Event(severity, row.reason or Reason.PENDING, f"stage {row.name}{words}") if changed else None
 
 
