@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from plumbline_api.alignment import AlignmentRun, AlignmentRunStatus
 from plumbline_api.configmap import ConfigMap
@@ -43,8 +43,7 @@ PlumblineObject = AlignmentRun | RedTeamSuite | EvalGate | GuardedInference
 PlumblineStatus = AlignmentRunStatus | RedTeamSuiteStatus | EvalGateStatus | GuardedInferenceStatus
 
 
-@dataclass(frozen=True, order=True)
-class Key:
+class Key(NamedTuple):
     """Which object: kind, namespace, name."""
 
     kind: Kind
@@ -55,8 +54,7 @@ class Key:
         return f"{self.kind}/{self.namespace}/{self.name}"
 
 
-@dataclass(frozen=True, order=True)
-class ChildRef:
+class ChildRef(NamedTuple):
     """Which child: the kind (Job, Deployment, ConfigMap, Service ...) and name."""
 
     kind: str
