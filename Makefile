@@ -2,12 +2,12 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-real test test-cluster test-faults lint chart bench generate verify lock clean
+.PHONY: help setup demo demo-real test test-cluster test-faults e2e lint chart bench generate verify lock clean
 
 PYTHON ?=
 BIN := .venv/bin
 CHECKED := crds store operator trainer images tests examples
-SLOW := local or cluster or bench or real
+SLOW := local or cluster or bench or e2e or real
 CLUSTER_TESTS = $(BIN)/python -m tests.cluster.build && $(BIN)/python -m pytest -m cluster tests
 # Programs that write files into the repository, and what they write: make verify compares.
 GENERATORS := '-m plumbline_api.schemas crds/schemas' '-m plumbline_api.crd crds' '-m plumbline_api.pages docs' \
@@ -15,7 +15,7 @@ GENERATORS := '-m plumbline_api.schemas crds/schemas' '-m plumbline_api.crd crds
 GENERATED := crds/schemas crds/*.yaml docs charts/plumbline
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 setup: ## make or refresh .venv (about 6 GB with torch and CUDA; a moment when nothing changed)
 	@PYTHON='$(PYTHON)' requirements/setup.sh
@@ -42,6 +42,9 @@ test-cluster: setup ## only the tests on a real Kubernetes API server
 
 test-faults: setup ## inject every fault as often as docs/faults.md tells (an hour and more)
 	@$(BIN)/python -m tests.cluster.build && $(BIN)/python -m pytest -m cluster --all-faults tests/cluster/faults
+
+e2e: setup ## the tests on a real node: containerd, kubelet, pod network, a private registry (root, Linux)
+	@$(BIN)/python -m tests.e2e.build && $(BIN)/python -m pytest -m e2e -rs tests
 
 lint: setup ## ruff, mypy --strict and the import contracts
 	@$(BIN)/ruff check

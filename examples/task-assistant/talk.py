@@ -31,7 +31,7 @@ def main() -> int:
 
 def ask(endpoint: str, question: str) -> tuple[str, str]:
     """The answer, and the guard rule that blocked the request, if one did."""
-    body = {"model": "task-assistant", "messages": [{"role": "user", "content": question}]}
+    body: dict[str, object] = {"model": "task-assistant", "messages": [{"role": "user", "content": question}]}
     body |= {"max_tokens": 40, "temperature": 0}  # as it was judged; the default of the API is to draw
     request = urllib.request.Request(  # noqa: S310  # the address is the user's own
         f"{endpoint}/chat/completions", json.dumps(body).encode(), {"content-type": "application/json"}

@@ -52,11 +52,11 @@ class Component:
         self._paused = False
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [self.program, *self.arguments],
+                self._command(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, OWNER: str(os.getpid())},
+                env=self._environment(),
                 # An interrupt from the terminal is for the tests, which end their components in order.
                 start_new_session=True,
             )
@@ -93,6 +93,12 @@ class Component:
         text = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
         bad = [line for line in text if line.startswith(("E", "F", "panic")) or '"level":"fatal"' in line]
         return "\n".join(line[:400] for line in (bad or text)[-lines:])
+
+    def _command(self) -> list[str]:
+        return [str(self.program), *self.arguments]
+
+    def _environment(self) -> dict[str, str]:
+        return {**os.environ, OWNER: str(os.getpid())}
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None:

@@ -1,6 +1,7 @@
 """A real control plane of its own: etcd, API server, controller manager and scheduler on free loopback ports.
 
-Several run beside each other. No node: pods are made and stay Pending, until a test plays the kubelet.
+Several run beside each other. No node: pods are made and stay Pending, until a test plays the kubelet, or brings a
+real one (`tests/e2e`), for which the options name a network.
 `control_plane()` starts one and takes it down; when its process ends in any other way, the kernel ends the
 components, and the next start removes the folder.
 """
@@ -20,6 +21,7 @@ from tests.cluster.access import Caller, by_certificate, tls_context, write_kube
 from tests.cluster.client import KubeClient
 from tests.cluster.component import Component
 from tests.cluster.folder import owned_folder
+from tests.cluster.nodenetwork import NodeNetwork
 from tests.cluster.pki import Authority, Pair, write_key
 from tests.cluster.programs import Programs
 from tests.cluster.reservation import ReservedPort
@@ -45,6 +47,8 @@ class Options:
     scheduler: tuple[str, ...] = ()
     audit: str = ""
     """Metadata, Request or RequestResponse; empty for no audit log."""
+    nodes: NodeNetwork | None = None
+    """Where real nodes join; without, the API server answers on loopback alone."""
 
 
 class ControlPlane:
@@ -111,6 +115,13 @@ class ControlPlane:
         """A kubeconfig of a user who exists by having a certificate; what it may do is RBAC's matter."""
         return self._kubeconfig(by_certificate(self.authority.issue(user, groups)), namespace)
 
+    def node_kubeconfig(self, user: str, groups: Sequence[str] = ()) -> Path:
+        """A kubeconfig of such a user for a program that runs on a node."""
+        if self.options.nodes is None:
+            raise ValueError("this control plane has no nodes")
+        url = f"https://{self.options.nodes.host}:{self.port}"
+        return self._kubeconfig(by_certificate(self.authority.issue(user, groups)), "default", url)
+
     def service_account_kubeconfig(self, namespace: str, name: str) -> Path:
         """A kubeconfig of a ServiceAccount, with a token for an hour."""
         return self._kubeconfig({"token": self.service_account_token(namespace, name)}, namespace)
@@ -139,10 +150,10 @@ class ControlPlane:
         """What each component is doing and what it complained of, for the message of a failed test."""
         return "\n".join(f"{part.name} ({_state(part)}):\n{part.complaints()}" for part in self.components)
 
-    def _kubeconfig(self, user: dict[str, Any], namespace: str) -> Path:
+    def _kubeconfig(self, user: dict[str, Any], namespace: str, url: str = "") -> Path:
         handle, path = tempfile.mkstemp(".kubeconfig", dir=self.folder)
         os.close(handle)
-        return write_kubeconfig(Path(path), self.url, self.authority, user, namespace)
+        return write_kubeconfig(Path(path), url or self.url, self.authority, user, namespace)
 
     def _component(self, name: str, flags: Sequence[str]) -> Component:
         return Component(self.programs.components / name, flags, self.folder / f"{name}.log")
@@ -161,7 +172,9 @@ class ControlPlane:
         ]
 
     def _api_flags(self) -> list[str]:
-        serving = self.authority.issue("kube-apiserver", addresses=ADDRESSES)
+        nodes = self.options.nodes
+        addresses = (*ADDRESSES, nodes.host, nodes.first_service) if nodes else ADDRESSES
+        serving = self.authority.issue("kube-apiserver", addresses=addresses)
         return [
             f"--etcd-servers=http://127.0.0.1:{self._ports['etcd'].number}",
             "--bind-address=127.0.0.1",
@@ -177,11 +190,12 @@ class ControlPlane:
             f"--service-account-signing-key-file={self._service_account_key}",
             "--service-account-issuer=https://kubernetes.default.svc",
             "--service-cluster-ip-range=10.97.0.0/16",
-            "--authorization-mode=RBAC",
+            f"--authorization-mode={'Node,RBAC' if nodes else 'RBAC'}",
             # Pod security decides who is privileged, as it does in a cluster.
             "--allow-privileged",
             # An orderly end waits a minute for open watches otherwise.
             "--shutdown-watch-termination-grace-period=1s",
+            *(nodes.api_flags(self.authority) if nodes else ()),
             *(self._audit_flags() if self.options.audit else ()),
             *self.options.api,
         ]
@@ -211,6 +225,7 @@ class ControlPlane:
             "--kube-api-burst=1000",
             # A claim whose volume is seen a moment later waits for the next turn otherwise.
             "--pvclaimbinder-sync-period=1s",
+            *(self.options.nodes.controller_flags() if self.options.nodes else ()),
             *self.options.controllers,
         ]
 

@@ -1,0 +1,36 @@
+"""Makes what is missing for `make e2e`; a moment's work when nothing is."""
+
+import os
+import sys
+
+from plumbline_api.names import ExitCode
+from tests.cluster.build.__main__ import main as build_control_plane
+from tests.cluster.build.cache import BuildError, cache_root, say
+from tests.e2e.build.coredns import build_coredns
+from tests.e2e.build.packages import install_packages
+from tests.e2e.build.probe import build_probe
+from tests.e2e.machine import unsupported
+
+
+def main() -> int:
+    """Install, then compile."""
+    if reason := unsupported():
+        say(f"nothing is made for the test node: {reason}")
+        return ExitCode.OK
+    root = cache_root(os.environ)
+    try:
+        install_packages()
+        if code := build_control_plane():
+            return code
+        build_coredns(root, os.environ)
+        build_probe(root, os.environ)
+    except BuildError as error:
+        say(str(error))
+        return error.code
+    except KeyboardInterrupt:
+        return 130
+    return ExitCode.OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,3 @@
+module plumbline.test/probe
+
+go 1.24.0

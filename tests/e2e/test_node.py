@@ -1,0 +1,27 @@
+import pytest
+
+from tests.cluster.client import JOBS, PODS, KubeClient, Resource
+from tests.e2e.kubelet import NODE
+from tests.e2e.pods import probe_job
+from tests.e2e.realcluster import RealCluster
+
+pytestmark = pytest.mark.e2e
+
+NODES = Resource("", "v1", "nodes", namespaced=False)
+
+
+async def test_a_real_node_is_ready_within_two_minutes(cluster: RealCluster, kube: KubeClient) -> None:
+    node = await kube.get(NODES, NODE)
+    info = node["status"]["nodeInfo"]
+    assert info["containerRuntimeVersion"].startswith("containerd://")
+    assert dict(cluster.timeline)["node Ready"] < 120
+
+
+async def test_a_job_runs_to_its_end_under_the_restricted_standard(
+    kube: KubeClient, namespace: str, probe: str
+) -> None:
+    await kube.create(JOBS, probe_job("hello", probe, "say", "done"), namespace)
+    job = await kube.until(JOBS, "hello", namespace, lambda job: job["status"].get("conditions"))
+    assert "Complete" in {one["type"] for one in job["status"]["conditions"]}
+    (pod,) = await kube.items(PODS, namespace)
+    assert pod["status"]["containerStatuses"][0]["imageID"] == probe
