@@ -186,6 +186,8 @@ class Runtime:
     """Egress rules of a NetworkPolicy that every pod gets; empty allows nothing, None makes no such policy."""
     start_deadline: int | None = None
     """Seconds that a pod may need to begin its work before that is a failure; None waits for ever."""
+    patience: float = 0.0
+    """Seconds in which what an object names may still come, before its lack is for a person."""
     job_sets: bool = False
     """Whether a stage of several nodes is made as a JobSet: the cluster serves them, and the settings allow it."""
     status_endpoint: StatusEndpoint | None = None

@@ -5,6 +5,7 @@ Job is deleted), a finished run changes only when a new retry nonce asks for it.
 result is recorded where it came first.
 """
 
+from dataclasses import replace
 from datetime import datetime
 
 from plumbline_api import names
@@ -19,8 +20,9 @@ from plumbline_api.meta import ConditionStatus
 from plumbline_api.reasons import ConditionType, Phase, Reason
 from plumbline_api.runfile import Input
 from plumbline_operator.decision import Decision, Event, EventType
-from plumbline_operator.kinds.references import from_input, from_run, outdated
+from plumbline_operator.kinds.references import be_patient, from_input, from_run, outdated
 from plumbline_operator.kinds.stages import Walk, halt, walk_stages
+from plumbline_operator.kinds.waiting import soonest
 from plumbline_operator.observed import ChildRef, Observed
 from plumbline_operator.plan.inputs import MODEL, dataset_input, held_out_input
 from plumbline_operator.status.conditions import (
@@ -46,8 +48,10 @@ def decide_run(run: AlignmentRun, observed: Observed, before: AlignmentRunStatus
         return _rest(run, observed, status, now)
     inputs = _resolve(run, observed, status)
     if isinstance(inputs, Working | Stopped):
-        awaited = _pause(status.stages) if run.spec.suspend else inputs
-        return _conclude(run, status, Walk(status.stages), observed, now, outcome=awaited)
+        lack, look = be_patient(inputs, status.conditions, observed, now)
+        awaited = _pause(status.stages) if run.spec.suspend else lack
+        decision = _conclude(run, status, Walk(status.stages), observed, now, outcome=awaited)
+        return replace(decision, wake_after=soonest(decision.wake_after, look))
     if len(status.inputs) < len(inputs):
         status = status.model_copy(update={"inputs": _record(inputs, run)})
     walk = walk_stages(run, observed, status, inputs, now)

@@ -18,7 +18,7 @@ from plumbline_api.sources import SubjectSource
 from plumbline_operator.decision import Child, Decision, Event, EventType
 from plumbline_operator.gates.verdict import judge_rule, overall
 from plumbline_operator.kinds.executions import Execution, plan_executions, running, tell_progress
-from plumbline_operator.kinds.references import from_input, from_run, outdated
+from plumbline_operator.kinds.references import be_patient, from_input, from_run, outdated
 from plumbline_operator.kinds.silence import next_silence
 from plumbline_operator.kinds.waiting import next_look, soonest
 from plumbline_operator.observed import ChildRef, JobPhase, Observed
@@ -54,7 +54,8 @@ def decide_gate(gate: EvalGate, observed: Observed, before: EvalGateStatus, now:
     status = _begin(observed, before)
     question = _ask(gate, observed)
     if isinstance(question, Working | Stopped):
-        return _conclude(_void(status), observed, before, now, outcome=question)
+        lack, look = be_patient(question, before.conditions, observed, now)
+        return replace(_conclude(_void(status), observed, before, now, outcome=lack), wake_after=look)
     if status.binding == question.binding and status.verdict is not None:
         outcome = _outcome(status.verdict, _said(before), status)
         return _conclude(status, observed, before, now, outcome=outcome, stale=outdated(observed, ()))

@@ -15,6 +15,7 @@ from plumbline_api.reasons import ConditionType, Phase, Reason
 from plumbline_api.rules import GuardRules
 from plumbline_api.runfile import Input
 from plumbline_operator.decision import Child, Decision, Event, EventType
+from plumbline_operator.kinds.references import be_patient
 from plumbline_operator.kinds.waiting import is_given_up, next_look
 from plumbline_operator.observed import ChildRef, DeploymentState, Observed
 from plumbline_operator.plan.serving import plan_front, plan_serving
@@ -31,9 +32,11 @@ def decide_inference(
     subject = _subject(wanted, observed)
     rules = _rules(wanted, observed)
     if isinstance(subject, Working | Stopped):
-        return _conclude(observed, before, now, front, outcome=subject)
+        lack, look = be_patient(subject, before.conditions, observed, now)
+        return replace(_conclude(observed, before, now, front, outcome=lack), wake_after=look)
     if isinstance(rules, Stopped):
-        return _conclude(observed, before, now, front, outcome=rules, passed=True)
+        lack, look = be_patient(rules, before.conditions, observed, now)
+        return replace(_conclude(observed, before, now, front, outcome=lack, passed=True), wake_after=look)
     children = plan_serving(observed.key, wanted, subject, rules, observed.runtime)
     deployment = next((found for found in observed.deployments if found.name == children[-1].ref.name), None)
     served = Served(

@@ -1,15 +1,16 @@
 """What other objects an object waits for: the model that a run, a gate or a file provides. Pure."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from datetime import datetime
 
 from plumbline_api.alignment import StageState
-from plumbline_api.meta import ConditionStatus
+from plumbline_api.meta import Condition, ConditionStatus
 from plumbline_api.reasons import ConditionType, Reason
 from plumbline_api.runfile import Input
 from plumbline_operator.observed import ChildRef, InputState, JobPhase, Observed
 from plumbline_operator.status.conditions import Stopped, Working, find_condition
 
-__all__ = ["from_input", "from_run", "outdated"]
+__all__ = ["be_patient", "from_input", "from_run", "outdated"]
 
 
 def from_run(name: str, observed: Observed, *, wanted_by: str) -> Input | Working | Stopped:
@@ -42,6 +43,24 @@ def from_input(name: str, observed: Observed) -> Input | Working | Stopped:
     if found.problem is not None:
         return Stopped(found.problem.reason, found.problem.message)
     return Working(Reason.PENDING, f"input {name} has not been looked up yet")
+
+
+def be_patient(
+    outcome: Working | Stopped, before: Sequence[Condition], observed: Observed, now: datetime
+) -> tuple[Working | Stopped, float | None]:
+    """What to say of something that is lacking, and the seconds after which to say more.
+
+    What is applied together comes in any order, and who waits for health takes Stalled for the end. So for a moment,
+    what does not exist is awaited.
+    """
+    patience = observed.runtime.patience
+    stalled = find_condition(before, ConditionType.STALLED)
+    told = stalled is not None and stalled.reason == Reason.NOT_FOUND
+    if not isinstance(outcome, Stopped) or outcome.reason != Reason.NOT_FOUND or told:
+        return outcome, None
+    waiting = find_condition(before, ConditionType.RECONCILING)
+    left = patience - (0.0 if waiting is None else (now - waiting.last_transition_time).total_seconds())
+    return (Working(outcome.reason, outcome.message), left) if left > 0 else (outcome, None)
 
 
 def outdated(observed: Observed, planned: Collection[str]) -> tuple[ChildRef, ...]:

@@ -27,6 +27,8 @@ MOST_WORKERS: Final = 512
 LEAST_POLL: Final = 1.0
 LEAST_RESYNC: Final = 60.0
 """10,000 objects a minute are all that one core should spend on looking at what has not changed."""
+PATIENCE: Final = 15.0
+"""Seconds; what a commit or a folder brings is applied within less."""
 _BY_DIGEST: Final = re.compile(r"^\S+@sha256:[0-9a-f]{64}$")
 
 
@@ -255,6 +257,7 @@ def _runtime(pods: PodSettings, store: str | None) -> Runtime:
         pull_secrets=pods.pull_secrets,
         egress=pods.egress,
         start_deadline=pods.start_deadline,
+        patience=PATIENCE,
     )
 
 
