@@ -23,7 +23,7 @@ from tests.support.checkout import ROOT
 
 pytestmark = [pytest.mark.local, pytest.mark.timeout(900)]
 
-EXAMPLES = sorted(folder for folder in (ROOT / "examples").iterdir() if folder.is_dir())
+EXAMPLES = sorted(suite.parent for suite in (ROOT / "examples").rglob("*-suite.yaml"))
 KILLS = 5
 SMALLER = {
     r"maxSteps: \d+": "maxSteps: 24",
