@@ -9,7 +9,7 @@ from typing import Any
 from plumbline_api.artifact import MediaType
 from plumbline_api.model import digest_of
 from plumbline_api.runfile import RunFile
-from plumbline_store import FileStore, open_store
+from plumbline_store import Store, open_store
 from tests.support.tiny_model import make_tiny_model
 
 __all__ = ["Bench", "dialogue_rows", "make_bench", "pair_rows", "write_jsonl"]
@@ -66,7 +66,7 @@ class Bench:
     """A folder with a model, a store that holds it, and room for stages."""
 
     folder: Path
-    store: FileStore
+    store: Store
     model: str
     data: dict[str, str] = field(default_factory=dict)
 

@@ -11,15 +11,17 @@ from plumbline_store.errors import (
     NotPermitted,
     SourceUnusable,
     StoreError,
+    Unavailable,
     UnsupportedStore,
 )
-from plumbline_store.filestore import FileStore, open_store
 from plumbline_store.lineage import Lineage, Presence
+from plumbline_store.opening import open_store
 from plumbline_store.reporter import Endpoint, FileReporter, Reporter, Silence, StatusReporter, reporter_from
 from plumbline_store.source import Told
+from plumbline_store.store import Store
 
 __all__ = [
-    "ArtifactMissing", "DigestMismatch", "Endpoint", "FileReporter", "FileStore", "Lineage", "NewerLayout", "NoSpace",
-    "NotPermitted", "Presence", "Reporter", "Silence", "SourceUnusable", "StatusReporter", "StoreError", "Told",
-    "UnsupportedStore", "open_store", "reporter_from",
+    "ArtifactMissing", "DigestMismatch", "Endpoint", "FileReporter", "Lineage", "NewerLayout", "NoSpace",
+    "NotPermitted", "Presence", "Reporter", "Silence", "SourceUnusable", "StatusReporter", "Store", "StoreError",
+    "Told", "Unavailable", "UnsupportedStore", "open_store", "reporter_from",
 ]  # fmt: skip

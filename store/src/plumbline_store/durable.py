@@ -1,52 +1,32 @@
 """Files that survive a crash: written beside their place, synced, then given their name in one step.
 
-Used by everything that writes into a store; knows nothing of artifacts.
+Used by the back end that is a folder; knows nothing of artifacts.
 """
 
-import hashlib
 import os
-from contextlib import suppress
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = [
-    "aside", "copy_hashed", "drain", "give_name", "hash_stream", "replace_with", "set_aside", "sync_folder",
-    "write_new",
-]  # fmt: skip
+from plumbline_store.backend import Readable
+from plumbline_store.hashing import drain
 
-CHUNK = 1 << 20
+__all__ = ["copy_hashed", "give_name", "replace_with", "sync_folder"]
+
 READ_ONLY = 0o444
 
 
-def hash_stream(source: BinaryIO) -> tuple[str, int]:
-    """The sha256 (hex) and size of what is left in a stream."""
-    return drain(source, None)
-
-
-def drain(source: BinaryIO, out: BinaryIO | None) -> tuple[str, int]:
-    """Copy what is left in a stream, hashing what passes; the sha256 (hex) and size of it."""
-    digest, size = hashlib.sha256(), 0
-    while chunk := source.read(CHUNK):
-        digest.update(chunk)
-        size += len(chunk)
-        if out is not None:
-            out.write(chunk)
-    return digest.hexdigest(), size
-
-
-def copy_hashed(source: BinaryIO, target: Path) -> tuple[str, int]:
+def copy_hashed(source: Readable, target: Path, arrived: Callable[[int], None]) -> tuple[str, int]:
     """Copy into a new, synced, read-only file in one pass; sha256 (hex) and size of exactly what was written."""
+
+    def write(chunk: bytes) -> None:
+        out.write(chunk)
+        arrived(len(chunk))
+
     with target.open("xb") as out:
-        found = drain(source, out)
+        found = drain(source, write)
         _finish(out)
     return found
-
-
-def write_new(target: Path, data: bytes) -> None:
-    """Write a new, synced, read-only file; raises FileExistsError."""
-    with target.open("xb") as out:
-        out.write(data)
-        _finish(out)
 
 
 def give_name(staged: Path, final: Path) -> bool:
@@ -66,17 +46,6 @@ def replace_with(staged: Path, final: Path) -> None:
     _make_folder(final.parent)
     staged.replace(final)
     sync_folder(final.parent)
-
-
-def set_aside(damaged: Path) -> None:
-    """Take a damaged file out of the way, so that the same content can be published again; as far as permitted."""
-    with suppress(OSError):
-        damaged.replace(aside(damaged))
-
-
-def aside(path: Path) -> Path:
-    """Where a damaged file is kept for whoever wants to look at it."""
-    return path.with_name(path.name + ".damaged")
 
 
 def _make_folder(folder: Path) -> None:

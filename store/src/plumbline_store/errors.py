@@ -3,8 +3,9 @@
     StoreError                 something is wrong with the store or its use
     |-- UnsupportedStore       the address is of a kind this version cannot open
     |-- NewerLayout            the store was written by a newer version
-    |-- NoSpace                the disk, a quota or a file size limit is full
-    |-- NotPermitted           the file system refused
+    |-- NoSpace                the disk, a quota or a size limit is full
+    |-- NotPermitted           the file system or the object store refused
+    |-- Unavailable            the object store does not answer
     |-- SourceUnusable         what should be published cannot be
     |-- ArtifactMissing        a digest that the store does not hold
     `-- DigestMismatch         content that does not have the sha256 it must have
@@ -23,7 +24,7 @@ from plumbline_api.reasons import Reason
 
 __all__ = [
     "AGAIN", "ArtifactMissing", "DigestMismatch", "NewerLayout", "NoSpace", "NotPermitted", "SourceUnusable",
-    "StoreError", "UnsupportedStore", "in_plain_words",
+    "StoreError", "Unavailable", "UnsupportedStore", "in_plain_words",
 ]  # fmt: skip
 
 AGAIN = "publish the artifact again (repeat the import or stage that made it) or restore the file from a backup"
@@ -53,14 +54,21 @@ class NewerLayout(StoreError):
 
 
 class NoSpace(StoreError):
-    """The disk, a quota or a file size limit is full; nothing of the attempt is left behind."""
+    """The disk, a quota or a size limit is full; nothing of the attempt is left behind."""
 
 
 class NotPermitted(StoreError):
-    """The file system refused."""
+    """The file system or the object store refused."""
 
     exit_code = ExitCode.NOT_PERMITTED
     reason = Reason.NOT_PERMITTED
+
+
+class Unavailable(StoreError):
+    """The object store does not answer; later it may."""
+
+    exit_code = ExitCode.UNAVAILABLE
+    reason = Reason.DEPENDENCY_UNAVAILABLE
 
 
 class SourceUnusable(StoreError):
@@ -83,13 +91,12 @@ class DigestMismatch(StoreError):
     exit_code = ExitCode.BAD_DATA
     reason = Reason.DIGEST_MISMATCH
 
-    def __init__(self, path: Path, expected: str, found: str) -> None:
+    def __init__(self, place: str, expected: str, found: str) -> None:
         super().__init__(
-            path,
+            place,
             f"the content has sha256 {found}, but {expected} is recorded: it was damaged or altered",
             AGAIN,
         )
-        self.path = path
         self.expected = expected
         self.found = found
 

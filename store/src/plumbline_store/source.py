@@ -5,8 +5,9 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BufferedReader, FileIO
+from io import FileIO
 from pathlib import Path
+from threading import Lock
 
 from pydantic import ValidationError
 
@@ -16,7 +17,7 @@ from plumbline_store.errors import SourceUnusable, in_plain_words
 __all__ = ["Meter", "SourceFile", "Told", "check_path", "list_source", "visible"]
 
 Told = Callable[[int, int], None]
-"""Hears how many bytes have been read, and how many there are in all."""
+"""Hears how many bytes have been read or stored, and how many there are in all."""
 
 MOST_FILES = 10_000
 CAN_RUN_CODE = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
@@ -39,38 +40,29 @@ class SourceFile:
 
 
 class Meter:
-    """Opens the files of a source, and tells how much of all of them has been read."""
+    """Opens the files of a source, and tells how much of all of them is done."""
 
     def __init__(self, files: Sequence[SourceFile], told: Told | None) -> None:
         self._told = told
         self._total = sum(file.size for file in files)
         self._done = 0
+        self._lock = Lock()
 
     @contextmanager
-    def open(self, file: SourceFile) -> Iterator[BufferedReader]:
+    def open(self, file: SourceFile) -> Iterator[FileIO]:
         """The content of one of the files, unless a link has taken its place."""
         with in_plain_words(file.at):
             handle = os.open(file.at, os.O_RDONLY | os.O_NOFOLLOW)
-        with _Metered(FileIO(handle), self._count) as source:
+        with FileIO(handle) as source:
             yield source
 
-    def _count(self, amount: int) -> None:
-        self._done += amount
-        if self._told is not None:
+    def count(self, amount: int) -> None:
+        """So many bytes more are done."""
+        if self._told is None:
+            return
+        with self._lock:
+            self._done += amount
             self._told(self._done, self._total)
-
-
-class _Metered(BufferedReader):
-    """A stream that tells what is read of it."""
-
-    def __init__(self, raw: FileIO, count: Callable[[int], None]) -> None:
-        super().__init__(raw)
-        self._count = count
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        data = super().read(size)
-        self._count(len(data))
-        return data
 
 
 def visible(path: str) -> bool:

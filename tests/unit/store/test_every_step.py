@@ -11,31 +11,31 @@ import pytest
 
 from plumbline_api.artifact import MediaType
 from plumbline_api.report import Result, Summary
-from plumbline_store import FileStore, open_store
-from tests.unit.store.places import CONTENT, leftovers, manifests
+from plumbline_store import Store, open_store
+from tests.unit.store.places import CONTENT, FolderPlaces, digest_of, manifests
 
 pytestmark = pytest.mark.local
 
 STEPS = {"open", "os.link", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.chmod"}
 KEY = "sha256:" + "a" * 64
 SUMMARY = Summary(result=Result.SUCCEEDED, message="kept")
-Work = Callable[[FileStore, Path], object]
+Work = Callable[[Store, Path], object]
 
 
-def publish(store: FileStore, _: Path) -> object:
+def publish(store: Store, _: Path) -> object:
     return store.publish_bytes(CONTENT, MediaType.MODEL)
 
 
-def checkout(store: FileStore, folder: Path) -> object:
+def checkout(store: Store, folder: Path) -> object:
     return store.checkout(store.publish_bytes(CONTENT, MediaType.MODEL).digest, folder / "out")
 
 
-def record(store: FileStore, _: Path) -> object:
+def record(store: Store, _: Path) -> object:
     store.record(KEY, SUMMARY)
     return SUMMARY
 
 
-def import_path(store: FileStore, folder: Path) -> object:
+def import_path(store: Store, folder: Path) -> object:
     return store.import_path(folder / "data.jsonl", MediaType.DATASET)
 
 
@@ -67,11 +67,12 @@ def test_killed_before_any_step_it_leaves_nothing_half_done(work: Work, tmp_path
         folder = tmp_path / str(step)
         folder.mkdir()
         (folder / "data.jsonl").write_text("{}\n")
-        store = open_store(f"file://{folder}/store")
+        places = FolderPlaces(folder / "store")
+        store = open_store(places.uri)
         if not dies_before(step, partial(work, store, folder)):
             break
-        for manifest in manifests(store):
-            store.verify(f"sha256:{manifest.stem}")
+        for manifest in manifests(places):
+            store.verify(digest_of(manifest))
         assert store.recall(KEY) in (None, SUMMARY)
         if (folder / "out").exists():
             assert {path.name for path in (folder / "out").iterdir()} == {
@@ -80,6 +81,6 @@ def test_killed_before_any_step_it_leaves_nothing_half_done(work: Work, tmp_path
                 "tokenizer",
             }
         work(store, folder)
-        assert leftovers(store) == []
+        assert places.leftovers() == []
         assert sorted(path.name for path in folder.iterdir() if path.name.startswith(".")) == []
     assert step > 15

@@ -1,12 +1,12 @@
 """From a model back to the data it was made from."""
 
 from plumbline_api.artifact import File, Manifest, MediaType, Parent
-from plumbline_store import FileStore, Presence
+from plumbline_store import Presence, Store
 from plumbline_store.lineage import trace
 from tests.unit.store.places import CONTENT
 
 
-def test_a_model_leads_back_to_its_data(store: FileStore) -> None:
+def test_a_model_leads_back_to_its_data(store: Store) -> None:
     base = store.publish_bytes(CONTENT, MediaType.MODEL)
     data = store.publish_bytes({"train.jsonl": b"{}\n"}, MediaType.DATASET)
     parents = [Parent(role="model", digest=base.digest), Parent(role="dataset", digest=data.digest)]
@@ -23,7 +23,7 @@ def test_a_model_leads_back_to_its_data(store: FileStore) -> None:
     ]
 
 
-def test_a_missing_parent_is_marked(store: FileStore) -> None:
+def test_a_missing_parent_is_marked(store: Store) -> None:
     gone = "sha256:" + "0" * 64
     ref = store.publish_bytes(CONTENT, MediaType.MODEL, parents=[Parent(role="model", digest=gone)])
     lineage = store.lineage(ref.digest)
@@ -32,22 +32,22 @@ def test_a_missing_parent_is_marked(store: FileStore) -> None:
     assert store.lineage(gone).presence is Presence.MISSING
 
 
-def test_a_long_chain_can_be_walked(store: FileStore) -> None:
+def test_a_long_chain_can_be_walked(store: Store) -> None:
     ref = store.publish_bytes({"model.safetensors": b"0"}, MediaType.MODEL)
-    for number in range(1, 25):
+    for number in range(1, 13):
         parent = Parent(role="model", digest=ref.digest)
         ref = store.publish_bytes({"model.safetensors": b"%d" % number}, MediaType.MODEL, parents=[parent])
-    assert [depth for depth, _ in store.lineage(ref.digest).walk()] == list(range(25))
+    assert [depth for depth, _ in store.lineage(ref.digest).walk()] == list(range(13))
 
 
-def test_an_artifact_that_many_came_from_is_traced_once(store: FileStore) -> None:
+def test_an_artifact_that_many_came_from_is_traced_once(store: Store) -> None:
     ref = store.publish_bytes({"model.safetensors": b"0"}, MediaType.MODEL)
-    for number in range(1, 25):
+    for number in range(1, 13):
         twice = [Parent(role=role, digest=ref.digest) for role in ("model", "reference")]
         ref = store.publish_bytes({"model.safetensors": b"%d" % number}, MediaType.MODEL, parents=twice)
     walked = list(store.lineage(ref.digest).walk())
-    assert len(walked) == 1 + 2 * 24
-    assert sum(item.repeated for _, item in walked) == 24
+    assert len(walked) == 1 + 2 * 12
+    assert sum(item.repeated for _, item in walked) == 12
 
 
 def test_depth_has_no_limit() -> None:

@@ -10,95 +10,108 @@ from plumbline_api.artifact import MediaType
 from plumbline_api.names import ExitCode
 from plumbline_store import (
     ArtifactMissing,
-    FileStore,
     NewerLayout,
     NoSpace,
     NotPermitted,
     SourceUnusable,
+    Store,
     StoreError,
     UnsupportedStore,
     open_store,
 )
 from plumbline_store.errors import in_plain_words
-from tests.unit.store.places import CONTENT, root
+from tests.unit.store.places import CONTENT, Places
 
 
-@pytest.mark.parametrize("uri", ["s3://bucket/x", "oci://r/x", "/plain/path", "file://relative", "file://host/x", ""])
-def test_an_address_of_another_kind_says_which_are_supported(uri: str) -> None:
-    with pytest.raises(UnsupportedStore, match="supported is file:///absolute/path") as caught:
+@pytest.mark.parametrize(
+    ("uri", "remedy"),
+    [
+        ("oci://r/x", "supported are file:///absolute/path and s3://bucket/prefix"),
+        ("/plain/path", "supported are"),
+        ("", "supported are"),
+        ("file://relative", "write file:///absolute/path"),
+        ("file://host/x", "write file:///absolute/path"),
+        ("s3://", "write s3://bucket/prefix"),
+        ("s3:///prefix", "write s3://bucket/prefix"),
+        ("s3://bucket/a/../b", "write s3://bucket/prefix"),
+        ("s3://bucket/a//b", "write s3://bucket/prefix"),
+        ("s3://bucket/a?versionId=1", "write s3://bucket/prefix"),
+        ("s3://key:secret@bucket/a", "write s3://bucket/prefix"),
+    ],
+)
+def test_an_address_that_leads_nowhere_says_how_to_write_it(uri: str, remedy: str) -> None:
+    with pytest.raises(UnsupportedStore, match=remedy) as caught:
         open_store(uri)
     assert caught.value.exit_code == ExitCode.BAD_CONFIG
 
 
-def test_a_newer_layout_is_refused_and_left_alone(store: FileStore) -> None:
+def test_a_newer_layout_is_refused_and_left_alone(places: Places, store: Store) -> None:
     store.publish_bytes(CONTENT, MediaType.MODEL)
-    mark = root(store) / "layout.json"
-    mark.chmod(0o644)
-    mark.write_text('{"version": 2}')
+    places.put("layout.json", b'{"version": 2}')
     with pytest.raises(NewerLayout, match="layout 2, this version reads 1; update Plumbline"):
         open_store(store.uri)
     with pytest.raises(NewerLayout):
         store.publish_bytes({"x": b""}, MediaType.DATASET)
-    assert mark.read_text() == '{"version": 2}'
+    assert places.get("layout.json") == b'{"version": 2}'
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[1]", "\x00\xff"])
-def test_a_broken_layout_file_is_told(text: str, tmp_path: Path) -> None:
-    (tmp_path / "layout.json").write_text(text)
+@pytest.mark.parametrize("text", [b"", b"{}", b"[1]", b"\x00\xff"])
+def test_a_broken_layout_file_is_told(text: bytes, places: Places) -> None:
+    places.put("layout.json", text)
     with pytest.raises(StoreError, match="not a layout file"):
-        open_store(f"file://{tmp_path}")
+        open_store(places.uri)
 
 
-def test_a_folder_with_other_things_does_not_become_a_store(tmp_path: Path) -> None:
-    (tmp_path / "thesis.tex").write_text("")
-    store = open_store(f"file://{tmp_path}")
-    with pytest.raises(StoreError, match=r"it holds thesis\.tex; choose an empty folder"):
+def test_a_place_with_other_things_does_not_become_a_store(places: Places, store: Store) -> None:
+    places.put("thesis.tex", b"chapter one")
+    with pytest.raises(StoreError, match=r"it holds thesis\.tex; choose an empty place"):
         store.publish_bytes(CONTENT, MediaType.MODEL)
-    assert os.listdir(tmp_path) == ["thesis.tex"]
+    assert places.keys() == ["thesis.tex"]
+    assert places.leftovers() == []
 
 
-def test_links_and_special_files_are_refused(store: FileStore, tmp_path: Path) -> None:
+def test_links_and_special_files_are_refused(folder_store: Store, tmp_path: Path) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
     (folder / "link").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(SourceUnusable, match="in/link: a symbolic link"):
-        store.publish(folder, MediaType.DATASET)
+        folder_store.publish(folder, MediaType.DATASET)
     (folder / "link").unlink()
     os.mkfifo(folder / "pipe")
     with pytest.raises(SourceUnusable, match="in/pipe: not a regular file"):
-        store.publish(folder, MediaType.DATASET)
+        folder_store.publish(folder, MediaType.DATASET)
     (folder / "pipe").unlink()
     (folder / "sub").symlink_to(tmp_path)
     with pytest.raises(SourceUnusable, match="in/sub: a symbolic link"):
-        store.publish(folder, MediaType.DATASET)
+        folder_store.publish(folder, MediaType.DATASET)
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "sub/optimizer.PT", "a.pkl", "a.pth", "a.ckpt"])
 @pytest.mark.parametrize("media_type", [MediaType.MODEL, MediaType.ADAPTER])
 def test_files_that_can_run_code_are_refused_in_models(
-    name: str, media_type: MediaType, store: FileStore, tmp_path: Path
+    name: str, media_type: MediaType, folder_store: Store, tmp_path: Path
 ) -> None:
     (tmp_path / "in" / name).parent.mkdir(parents=True)
     (tmp_path / "in" / name).write_bytes(b"")
     with pytest.raises(SourceUnusable, match=r"can run code .* save the weights as \.safetensors"):
-        store.publish(tmp_path / "in", media_type)
+        folder_store.publish(tmp_path / "in", media_type)
     with pytest.raises(SourceUnusable, match="can run code"):
-        store.publish_bytes({name: b""}, media_type)
-    assert store.publish_bytes({name: b""}, MediaType.DATASET).size == 0
+        folder_store.publish_bytes({name: b""}, media_type)
+    assert folder_store.publish_bytes({name: b""}, MediaType.DATASET).size == 0
 
 
-def test_names_that_do_not_travel_are_refused(store: FileStore, tmp_path: Path) -> None:
+def test_names_that_do_not_travel_are_refused(folder_store: Store, tmp_path: Path) -> None:
     for path in ["/abs", "a/../b", "a//b", "", "a\\b", "x" * 513]:
         with pytest.raises(SourceUnusable, match="does not travel"):
-            store.publish_bytes({path: b""}, MediaType.DATASET)
+            folder_store.publish_bytes({path: b""}, MediaType.DATASET)
     folder = tmp_path / "in"
     folder.mkdir()
     (folder / os.fsdecode(b"caf\xe9")).write_bytes(b"")
     with pytest.raises(SourceUnusable, match=r"caf\\udce9 does not travel"):
-        store.publish(folder, MediaType.DATASET)
+        folder_store.publish(folder, MediaType.DATASET)
 
 
-def test_an_absent_or_empty_source_is_refused(store: FileStore, tmp_path: Path) -> None:
+def test_an_absent_or_empty_source_is_refused(places: Places, store: Store, tmp_path: Path) -> None:
     with pytest.raises(SourceUnusable, match="nowhere: no such file"):
         store.publish(tmp_path / "nowhere", MediaType.MODEL)
     (tmp_path / "empty").mkdir()
@@ -106,10 +119,10 @@ def test_an_absent_or_empty_source_is_refused(store: FileStore, tmp_path: Path) 
         store.publish(tmp_path / "empty", MediaType.MODEL)
     with pytest.raises(SourceUnusable, match="no file to publish"):
         store.publish_bytes({}, MediaType.MODEL)
-    assert not root(store).exists()
+    assert places.keys() == []
 
 
-def test_an_unknown_artifact_or_file_is_missing(store: FileStore) -> None:
+def test_an_unknown_artifact_or_file_is_missing(store: Store) -> None:
     with pytest.raises(ArtifactMissing, match="does not hold the artifact sha256:000"):
         store.manifest("sha256:" + "0" * 64)
     digest = store.publish_bytes(CONTENT, MediaType.MODEL).digest
@@ -120,10 +133,10 @@ def test_an_unknown_artifact_or_file_is_missing(store: FileStore) -> None:
 @pytest.mark.parametrize(
     "digest", ["", "sha256:", "../../etc/passwd", "sha256:" + "0" * 63 + "/", "SHA256:" + "0" * 64]
 )
-def test_a_text_that_is_no_digest_is_missing_and_never_a_path(digest: str, store: FileStore) -> None:
+def test_a_text_that_is_no_digest_is_missing_and_never_a_path(digest: str, folder_store: Store) -> None:
     with pytest.raises(ArtifactMissing, match="not a digest"):
-        store.manifest(digest)
-    assert not store.has(digest)
+        folder_store.manifest(digest)
+    assert not folder_store.has(digest)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """A real writer to kill, run beside others, or let run out of space: `python -m tests.unit.store.writer URI MODE`."""
 
+import re
 import resource
 import sys
 from pathlib import Path
@@ -26,7 +27,7 @@ def publish_forever(uri: str) -> None:
 def publish_same(uri: str) -> None:
     """Publish what the writers beside this one publish, too."""
     store = open_store(uri)
-    for number in range(20):
+    for number in range(8):
         say(store.publish_bytes({"a": b"a" * 100_000, "b": b"%d" % number}, MediaType.DATASET).digest)
 
 
@@ -39,14 +40,28 @@ def publish_too_much(uri: str) -> None:
         say(str(error))
 
 
-def checkout_forever(uri: str, folder: str) -> None:
-    """Check the only artifact out again and again."""
-    store = open_store(uri)
-    digest = f"sha256:{next(Path(uri.removeprefix('file://')).glob('manifests/sha256/*')).stem}"
-    number = 0
+def checkout_forever(uri: str, digest: str, folder: str) -> None:
+    """Check an artifact out again and again."""
+    store, number = open_store(uri), 0
     while True:
         number += 1
         say(str(store.checkout(digest, Path(folder) / str(number))))
+
+
+def measure(uri: str, path: str) -> None:
+    """Publish a file and read it back; how much memory (MiB) that took."""
+    store = open_store(uri)
+    store.verify(store.publish_bytes({"a": b"small"}, MediaType.DATASET).digest)
+    before = most_memory()
+    store.verify(store.publish(Path(path), MediaType.DATASET).digest)
+    say(str(most_memory() - before))
+
+
+def most_memory() -> int:
+    """The most memory that this program has held, in MiB; what the program before it held does not count."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert found is not None
+    return int(found[1]) // 1024
 
 
 def main(uri: str, mode: str, *rest: str) -> None:
@@ -58,6 +73,8 @@ def main(uri: str, mode: str, *rest: str) -> None:
             publish_same(uri)
         case "too-much":
             publish_too_much(uri)
+        case "measure":
+            measure(uri, *rest)
         case "checkout":
             checkout_forever(uri, *rest)
 

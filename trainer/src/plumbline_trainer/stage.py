@@ -16,7 +16,7 @@ from plumbline_api.alignment import DpoOptions, Reuse, SftOptions
 from plumbline_api.artifact import ArtifactRef, MediaType, Parent
 from plumbline_api.report import Report, Result, Summary
 from plumbline_api.runfile import RunFile
-from plumbline_store import FileStore, Reporter, Silence, StoreError, open_store
+from plumbline_store import Reporter, Silence, Store, StoreError, open_store
 from plumbline_trainer.advice import advise
 from plumbline_trainer.checkpoints import SEAL, complete_checkpoints, read_seal
 from plumbline_trainer.failures import StageFailure
@@ -166,7 +166,7 @@ def _read_model(stage: Stage, folder: Path) -> dict[str, float]:
     return left.metrics
 
 
-def _publish(stage: Stage, store: FileStore, folder: Path, licence: str | None) -> ArtifactRef:
+def _publish(stage: Stage, store: Store, folder: Path, licence: str | None) -> ArtifactRef:
     stage.progress.trained("publishing")
     parents = tuple(Parent(role=role, digest=stage.run.inputs[role].digest) for role in ("dataset", "model"))
     adapter = (folder / "adapter_config.json").is_file()
@@ -178,7 +178,7 @@ def _belongs(path: str) -> bool:
     return path != SEAL
 
 
-def _report(stage: Stage, store: FileStore, record: Record, summary: Summary, advice: tuple[str, ...]) -> Summary:
+def _report(stage: Stage, store: Store, record: Record, summary: Summary, advice: tuple[str, ...]) -> Summary:
     """Publish the full report and bind the summary to it."""
     report = Report(
         summary=summary,
@@ -199,7 +199,7 @@ def _report(stage: Stage, store: FileStore, record: Record, summary: Summary, ad
     return summary.model_copy(update={"report": ref})
 
 
-def _report_failure(stage: Stage, store: FileStore, record: Record, failure: StageFailure) -> None:
+def _report_failure(stage: Stage, store: Store, record: Record, failure: StageFailure) -> None:
     summary = describe_failure(failure, stage.run.cache_key)
     try:
         failure.report = _report(stage, store, record, summary, failure.advice).report

@@ -31,7 +31,7 @@ from plumbline_evaluator.progress import Meter
 from plumbline_evaluator.runner import Plan, run_cases
 from plumbline_evaluator.suite import digest_cases, list_cases
 from plumbline_evaluator.target import Sampling, Target
-from plumbline_store import FileStore, Reporter, open_store
+from plumbline_store import Reporter, Store, open_store
 
 __all__ = ["Surroundings", "execute", "judge_case"]
 
@@ -182,7 +182,7 @@ def _count(results: Sequence[CaseResult], outcome: Outcome, side: str) -> int:
     return sum(result.outcome is outcome and result.harmful is (side == "harmful") for result in results)
 
 
-def _publish(store: FileStore, report: Report, model: str) -> Summary:
+def _publish(store: Store, report: Report, model: str) -> Summary:
     """Publish the full report; the summary that refers to it."""
     reference = store.publish_bytes(
         {REPORT_FILE: report.pretty().encode()}, MediaType.REPORT, parents=[Parent(role="model", digest=model)]

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from plumbline_api.artifact import ArtifactRef, MediaType
 from plumbline_operator.cli.errors import CommandError
 from plumbline_operator.cli.namedfiles import NamedFile
-from plumbline_store import FileStore, StoreError, Told
+from plumbline_store import Store, StoreError, Told
 
 __all__ = ["Source", "publish", "sources_of"]
 
@@ -53,7 +53,7 @@ class _Bars:
             self._progress.remove_task(bar)
 
 
-def sources_of(files: Sequence[NamedFile], store: FileStore, console: Console) -> Mapping[Source, ArtifactRef]:
+def sources_of(files: Sequence[NamedFile], store: Store, console: Console) -> Mapping[Source, ArtifactRef]:
     """What each of the files is, by content; nothing is written.
 
     Raises:
@@ -70,7 +70,7 @@ def sources_of(files: Sequence[NamedFile], store: FileStore, console: Console) -
 
 
 def publish(
-    files: Sequence[NamedFile], identified: Mapping[Source, ArtifactRef], store: FileStore, console: Console
+    files: Sequence[NamedFile], identified: Mapping[Source, ArtifactRef], store: Store, console: Console
 ) -> Mapping[Source, ArtifactRef]:
     """Bring into the store what it lacks, read that back, and say what was done for each.
 

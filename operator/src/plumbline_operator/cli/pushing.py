@@ -25,7 +25,7 @@ from plumbline_operator.kube.errors import ApiError, Forbidden, Invalid, NotFoun
 from plumbline_operator.kube.inputs import BadTable, Table
 from plumbline_operator.kube.login import LoginFailed
 from plumbline_operator.kube.tables import ServedTables
-from plumbline_store import FileStore, open_store
+from plumbline_store import Store, open_store
 
 __all__ = ["PushPlan", "push"]
 
@@ -121,9 +121,7 @@ def _entries(files: Sequence[NamedFile], found: Mapping[Source, ArtifactRef], na
     return {file.path: found[source_of(file)].digest for file in files if file.namespace == namespace}
 
 
-def _tell_plan(
-    files: Sequence[NamedFile], found: Mapping[Source, ArtifactRef], store: FileStore, words: Console
-) -> None:
+def _tell_plan(files: Sequence[NamedFile], found: Mapping[Source, ArtifactRef], store: Store, words: Console) -> None:
     for source, ref in found.items():
         file = next(one for one in files if source_of(one) == source)
         word = "in the store already" if store.has(ref.digest) else "would be uploaded"

@@ -8,13 +8,13 @@ from plumbline_api.runfile import Input
 from plumbline_operator.observed import InputState, PlumblineObject, PlumblineStatus, Problem
 from plumbline_operator.plan.inputs import NeededInput, needed_inputs
 from plumbline_operator.references import resolved_inputs
-from plumbline_store import FileStore, StoreError
+from plumbline_store import Store, StoreError
 
 __all__ = ["changed_input", "resolve_inputs"]
 
 
 def resolve_inputs(
-    thing: PlumblineObject, status: PlumblineStatus, file: str, store: FileStore
+    thing: PlumblineObject, status: PlumblineStatus, file: str, store: Store
 ) -> Mapping[str, InputState]:
     """Every input of an object; what its status has resolved already is not looked at again."""
     known = resolved_inputs(status)
@@ -24,7 +24,7 @@ def resolve_inputs(
     }
 
 
-def changed_input(thing: PlumblineObject, status: PlumblineStatus, file: str, store: FileStore) -> str | None:
+def changed_input(thing: PlumblineObject, status: PlumblineStatus, file: str, store: Store) -> str | None:
     """The first resolved input whose file holds something else now, in words; None where all are as they were.
 
     A file that is gone is no change: what was resolved is in the store.
@@ -44,7 +44,7 @@ def _locate(needed: NeededInput, file: str) -> Path:
     return Path(file).parent / needed.source.path
 
 
-def _import(name: str, needed: NeededInput, file: str, store: FileStore) -> InputState:
+def _import(name: str, needed: NeededInput, file: str, store: Store) -> InputState:
     path = _locate(needed, file)
     if not path.exists():
         message = f"{file}: input {name} names {path}, which does not exist; create it, or correct the path"

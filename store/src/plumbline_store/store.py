@@ -1,58 +1,47 @@
-"""The store in a folder (`file://`): publish, read, check out, trace, and the cache of stage results.
+"""The store: publish, read, check out, trace, and the cache of stage results; the same in a folder and in a bucket.
 
-Used by operator, trainer and evaluator. Every read hashes what it reads; what becomes visible is complete and synced.
-Damaged content is set aside when it is found, so that publishing it again heals the artifact. A consumer gets copies,
-never links, so it cannot alter the store.
+Used by operator, trainer and evaluator. Every read hashes what it reads; what becomes visible is complete. Damaged
+content is set aside when it is found, so that publishing it again heals the artifact. A consumer gets copies, never
+links, so it cannot alter the store.
 """
 
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import Final
 
 from pydantic import ValidationError
 
 from plumbline_api.artifact import ArtifactRef, File, Manifest, MediaType, Parent
-from plumbline_api.model import digest_of
+from plumbline_api.model import canonical_json, digest_of
 from plumbline_api.report import Summary
+from plumbline_store import keys
 from plumbline_store.attempts import attempt, remove_dead
-from plumbline_store.durable import aside, drain, give_name, hash_stream, replace_with, set_aside, write_new
-from plumbline_store.errors import AGAIN, ArtifactMissing, DigestMismatch, SourceUnusable, StoreError, in_plain_words
-from plumbline_store.layout import Layout, folder_of
+from plumbline_store.backend import Backend, Content
+from plumbline_store.contents import Contents
+from plumbline_store.errors import ArtifactMissing, DigestMismatch, SourceUnusable, StoreError, in_plain_words
+from plumbline_store.hashing import drain, hash_stream
 from plumbline_store.lineage import Lineage, trace
 from plumbline_store.records import ImportRecord, ResultRecord, read_record
 from plumbline_store.source import Meter, SourceFile, Told, check_path, list_source, visible
-from plumbline_store.staging import Staging
 
-__all__ = ["FileStore", "open_store"]
+__all__ = ["Store"]
 
 log = logging.getLogger(__name__)
 
-SETTLED_NS = 2_000_000_000
+SETTLED_NS: Final = 2_000_000_000
 """A file changed this short a time before it was looked at may change again without its times showing it."""
 
 
-def open_store(uri: str) -> "FileStore":
-    """The store at an address; its folder is made by the first write.
-
-    Raises:
-        UnsupportedStore: for another address than file:///absolute/path.
-        NewerLayout: when a newer version wrote it.
-    """
-    layout = Layout(folder_of(uri))
-    layout.check()
-    return FileStore(uri, layout)
-
-
-class FileStore:
+class Store:
     """One store; any number of processes may use it at once."""
 
-    def __init__(self, uri: str, layout: Layout) -> None:
+    def __init__(self, uri: str, backend: Backend) -> None:
         self.uri = uri
-        self._layout = layout
+        self._contents = Contents(uri, backend)
 
     # Writing
 
@@ -82,28 +71,24 @@ class FileStore:
             raise SourceUnusable("artifact", "there is no file to publish", "give at least one")
         for path in files:
             check_path(path, Path(path), media_type)
-        with self._writing() as scratch:
-            staging = Staging(self._layout, scratch)
-            for path, content in files.items():
-                staging.add(path, BytesIO(content))
-            return self._ref(staging.complete(media_type, parents, licence))
+        contents = {path: Content.of(path, data) for path, data in files.items()}
+        return self._publish(contents, media_type, parents, licence)
 
     def import_path(self, path: Path, media_type: MediaType, *, told: Told | None = None) -> ArtifactRef:
         """Publish a user's file or folder (hidden files left out); one that has not changed is not hashed again."""
         at = path.absolute()
         files = list_source(at, media_type, visible)
-        place = self._layout.imported(digest_of([str(at), media_type.value]))
+        key = keys.imported(digest_of([str(at), media_type.value]))
         seen = {file.path: file.fingerprint for file in files}
-        known = self._recall_import(place, seen)
+        known = self._recall_import(key, seen)
         if known is not None and self.has(known):
             return self._ref(self.manifest(known))
         ref = self._publish_listed(files, media_type, (), None, told)
         again = {file.path: file.fingerprint for file in list_source(at, media_type, visible)}
         if again == seen:
             record = ImportRecord(path=str(at), fingerprints=seen, digest=ref.digest)
-            with self._writing() as scratch:
-                write_new(scratch / "import", record.sealed())
-                replace_with(scratch / "import", place)
+            with self._contents.writing() as stage:
+                stage(Content.of(key, record.sealed())).replace(key)
         return ref
 
     # Reading
@@ -112,31 +97,30 @@ class FileStore:
         """What `import_path` would publish, here already or not (see `has`); nothing is written."""
         at = path.absolute()
         files = list_source(at, media_type, visible)
-        place = self._layout.imported(digest_of([str(at), media_type.value]))
-        known = self._recall_import(place, {file.path: file.fingerprint for file in files})
+        key = keys.imported(digest_of([str(at), media_type.value]))
+        known = self._recall_import(key, {file.path: file.fingerprint for file in files})
         if known is not None and self.has(known):
             return self._ref(self.manifest(known))
         meter, hashed = Meter(files, told), []
         for file in files:
             with meter.open(file) as source, in_plain_words(file.at):
-                sha256, size = hash_stream(source)
+                sha256, size = drain(source, lambda chunk: meter.count(len(chunk)))
             hashed.append(File(path=file.path, sha256=sha256, size=size))
         return self._ref(Manifest(media_type=media_type, files=tuple(hashed)))
 
     def exists(self) -> bool:
-        """Whether anything was ever written here; raises StoreError where that cannot be seen."""
-        return self._layout.check()
+        """Whether anything was ever written here; raises StoreError where that cannot be seen or is newer."""
+        return self._contents.exist()
 
     def manifest(self, digest: str) -> Manifest:
         """The manifest of an artifact, verified."""
         if not re.fullmatch("sha256:[0-9a-f]{64}", digest):
             raise ArtifactMissing(repr(digest), "not a digest", "write sha256: and 64 hexadecimal digits")
-        place = self._layout.manifest(digest)
-        with in_plain_words(place):
-            if not place.is_file():
-                remedy = f"check the digest, or publish the artifact into {self.uri}"
-                raise ArtifactMissing(place, f"the store does not hold the artifact {digest}", remedy)
-            data = place.read_bytes()
+        key = keys.manifest(digest)
+        place, data = self._contents.place(key), self._contents.read_small(key)
+        if data is None:
+            remedy = f"check the digest, or publish the artifact into {self.uri}"
+            raise ArtifactMissing(place, f"the store does not hold the artifact {digest}", remedy)
         found, _ = hash_stream(BytesIO(data))
         if f"sha256:{found}" != digest:
             raise DigestMismatch(place, digest, f"sha256:{found}")
@@ -159,9 +143,8 @@ class FileStore:
         with in_plain_words(into), attempt(into.parent, scratch_name) as scratch:
             whole = scratch / "files"
             for file in manifest.files:
-                target = whole / file.path
-                target.parent.mkdir(parents=True, exist_ok=True)
-                self._copy_out(file, target)
+                (whole / file.path).parent.mkdir(parents=True, exist_ok=True)
+            self._contents.each(partial(self._copy_out, whole), manifest.files)
             whole.rename(into)
         return into
 
@@ -170,7 +153,9 @@ class FileStore:
         manifest = self.manifest(digest)
         for file in manifest.files:
             if file.path == path:
-                return self._read_content(file)
+                data = bytearray()
+                self._contents.pass_on(file, data.extend)
+                return bytes(data)
         names = ", ".join(file.path for file in manifest.files[:5])
         raise ArtifactMissing(digest, f"the artifact has no file {path}", f"it has {names}")
 
@@ -180,12 +165,11 @@ class FileStore:
             manifest = self.manifest(digest)
         except (ArtifactMissing, DigestMismatch):
             return False
-        return all(_has_size(self._layout.blob(file.sha256), file.size) for file in manifest.files)
+        return all(self._contents.each(self._contents.has, manifest.files))
 
     def verify(self, digest: str) -> None:
         """Read everything the artifact consists of; raises ArtifactMissing or DigestMismatch."""
-        for file in self.manifest(digest).files:
-            self._check_content(file)
+        self._contents.each(self._check_content, self.manifest(digest).files)
 
     def lineage(self, digest: str) -> Lineage:
         """What the artifact was made from, back to what was imported."""
@@ -195,19 +179,19 @@ class FileStore:
 
     def record(self, cache_key: str, summary: Summary) -> None:
         """Keep the result of a stage; the first writer's stays as long as its artifacts are intact."""
-        place = self._layout.result(cache_key)
-        with self._writing() as scratch:
-            write_new(scratch / "result", ResultRecord.of(cache_key, summary).sealed())
-            if not give_name(scratch / "result", place) and self.recall(cache_key) is None:
-                replace_with(scratch / "result", place)
+        key = keys.result(cache_key)
+        with self._contents.writing() as stage:
+            staged = stage(Content.of(key, ResultRecord.of(cache_key, summary).sealed()))
+            if not staged.give(key) and self.recall(cache_key) is None:
+                staged.replace(key)
 
     def recall(self, cache_key: str) -> Summary | None:
         """The kept result of a stage; None where there is none, or where its artifacts are not intact (logged)."""
-        place = self._layout.result(cache_key)
-        with in_plain_words(place):
-            if not place.is_file():
-                return None
-            found = read_record(ResultRecord, place.read_bytes())
+        key = keys.result(cache_key)
+        place, data = self._contents.place(key), self._contents.read_small(key)
+        if data is None:
+            return None
+        found = read_record(ResultRecord, data)
         if found is None or found.cache_key != cache_key:
             log.warning("%s: the recorded result is damaged and is not used; the stage runs again", place)
             return None
@@ -222,12 +206,6 @@ class FileStore:
 
     # Parts of the above
 
-    @contextmanager
-    def _writing(self) -> Iterator[Path]:
-        self._layout.create()
-        with in_plain_words(self._layout.root), attempt(self._layout.tmp, "attempt-") as scratch:
-            yield scratch
-
     def _publish_listed(
         self,
         files: Sequence[SourceFile],
@@ -237,40 +215,43 @@ class FileStore:
         told: Told | None = None,
     ) -> ArtifactRef:
         meter = Meter(files, told)
-        with self._writing() as scratch:
-            staging = Staging(self._layout, scratch)
-            for file in files:
-                with meter.open(file) as source:
-                    staging.add(file.path, source)
-            return self._ref(staging.complete(media_type, parents, licence))
+        contents = {file.path: Content(str(file.at), partial(meter.open, file), meter.count) for file in files}
+        return self._publish(contents, media_type, parents, licence)
 
-    def _recall_import(self, place: Path, seen: Mapping[str, tuple[int, ...]]) -> str | None:
-        with in_plain_words(place):
-            if not place.is_file():
-                return None
-            known, written = read_record(ImportRecord, place.read_bytes()), place.stat().st_mtime_ns
-        settled = all(max(times[-2:]) + SETTLED_NS < written for times in seen.values())
+    def _publish(
+        self,
+        contents: Mapping[str, Content],
+        media_type: MediaType,
+        parents: Sequence[Parent],
+        licence: str | None,
+    ) -> ArtifactRef:
+        """Files get their names before the manifest does, so a manifest that can be seen is complete."""
+        paths = sorted(contents)
+        with self._contents.writing() as stage:
+            staged = self._contents.each(stage, [contents[path] for path in paths])
+            files = tuple(
+                File(path=path, sha256=one.sha256, size=one.size) for path, one in zip(paths, staged, strict=True)
+            )
+            manifest = Manifest(media_type=media_type, files=files, parents=tuple(parents), licence=licence)
+            once = {one.sha256: one for one in staged}
+            self._contents.each(lambda one: self._contents.put(one, keys.blob(one.sha256)), once.values())
+            self._contents.put(stage(Content.of("manifest", canonical_json(manifest))), keys.manifest(manifest.digest))
+        return self._ref(manifest)
+
+    def _recall_import(self, key: str, seen: Mapping[str, tuple[int, ...]]) -> str | None:
+        entry, data = self._contents.look(key), self._contents.read_small(key)
+        if entry is None or data is None:
+            return None
+        known = read_record(ImportRecord, data)
+        settled = all(max(times[-2:]) + SETTLED_NS < entry.written_ns for times in seen.values())
         return known.digest if known is not None and known.fingerprints == seen and settled else None
 
     def _check_content(self, file: File) -> None:
-        place = self._layout.blob(file.sha256)
-        with self._opened(place) as blob:
-            found, _ = hash_stream(blob)
-        _compare(place, file.sha256, found)
+        self._contents.pass_on(file, lambda _: None)
 
-    def _read_content(self, file: File) -> bytes:
-        place = self._layout.blob(file.sha256)
-        with self._opened(place) as blob:
-            data = blob.read()
-        found, _ = hash_stream(BytesIO(data))
-        _compare(place, file.sha256, found)
-        return data
-
-    def _copy_out(self, file: File, target: Path) -> None:
-        place = self._layout.blob(file.sha256)
-        with self._opened(place) as blob, target.open("xb") as copy:
-            found, _ = drain(blob, copy)
-        _compare(place, file.sha256, found)
+    def _copy_out(self, folder: Path, file: File) -> None:
+        with (folder / file.path).open("xb") as copy:
+            self._contents.pass_on(file, copy.write)
 
     def _verify_folder(self, manifest: Manifest, folder: Path) -> None:
         remedy = "remove the folder or choose another"
@@ -285,33 +266,9 @@ class FileStore:
                 if found != file.sha256:
                     raise StoreError(folder / file.path, "already there, and altered since it was checked out", remedy)
 
-    @contextmanager
-    def _opened(self, place: Path) -> Iterator[BinaryIO]:
-        with in_plain_words(place):
-            try:
-                blob = place.open("rb")
-            except FileNotFoundError as error:
-                what = "was damaged and set aside" if aside(place).exists() else "is gone from the store"
-                raise ArtifactMissing(place, f"a file of the artifact {what}", AGAIN) from error
-        with blob:
-            yield blob
-
     def _ref(self, manifest: Manifest) -> ArtifactRef:
         return ArtifactRef(uri=self.uri, digest=manifest.digest, media_type=manifest.media_type, size=manifest.size)
 
 
 def _everything(_: str) -> bool:
     return True
-
-
-def _compare(place: Path, expected: str, found: str) -> None:
-    if found != expected:
-        set_aside(place)
-        raise DigestMismatch(place, expected, found)
-
-
-def _has_size(place: Path, size: int) -> bool:
-    try:
-        return place.stat().st_size == size
-    except FileNotFoundError:
-        return False

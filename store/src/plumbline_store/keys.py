@@ -1,0 +1,45 @@
+"""How what a store holds is named, in a folder and in a bucket alike.
+
+layout.json                       {"version": 1}: which version of this arrangement it is
+blobs/sha256/<2 digits>/<hex>     contents of files, named by their sha256
+manifests/sha256/<hex>.json       canonical manifests, named by their sha256
+cache/<hex>.json                  results of stages, by cache key
+imports/<hex>.json                what was imported from where, so that it need not be hashed again
+
+A folder has besides: tmp/, the scratch of living writers.
+"""
+
+from typing import Final
+
+__all__ = ["LAYOUT", "aside", "blob", "imported", "manifest", "result"]
+
+LAYOUT: Final = "layout.json"
+
+
+def blob(sha256: str) -> str:
+    """The content with this sha256 (hex)."""
+    return f"blobs/sha256/{sha256[:2]}/{sha256}"
+
+
+def manifest(digest: str) -> str:
+    """The manifest with this digest."""
+    return f"manifests/sha256/{_hex(digest)}.json"
+
+
+def result(cache_key: str) -> str:
+    """The recorded result of a stage."""
+    return f"cache/{_hex(cache_key)}.json"
+
+
+def imported(key: str) -> str:
+    """What is known of an imported path."""
+    return f"imports/{_hex(key)}.json"
+
+
+def aside(key: str) -> str:
+    """Where damaged content is kept for whoever wants to look at it."""
+    return f"{key}.damaged"
+
+
+def _hex(digest: str) -> str:
+    return digest.removeprefix("sha256:")
