@@ -79,7 +79,7 @@ class Folder:
         with in_plain_words(path):
             try:
                 source = path.open("rb")
-            except FileNotFoundError as error:
+            except (FileNotFoundError, NotADirectoryError) as error:
                 raise Absent(key) from error
         with source:
             yield source
