@@ -128,7 +128,7 @@ def test_a_damaged_artifact_is_healed_by_pushing_again(place: Path) -> None:
         (lambda place: (place / "init/model.bin").touch(), ["--into", "in.yaml"], ExitCode.BAD_DATA,
          "run.yaml:5: spec.model.file.path: {place}/init/model.bin: files of this kind can run code"),
         (lambda place: (place / "store").write_text("no folder"), ["--into", "in.yaml"], ExitCode.BAD_CONFIG,
-         "plumbline: {place}/store: File exists"),
+         "plumbline: {place}/store: Not a directory"),
         (lambda place: (place / "in.yaml").write_text("kind: Pod"), ["--into", "in.yaml"], ExitCode.BAD_SPEC,
          "--into in.yaml: holds something else than ConfigMap plumbline-inputs"),
         (lambda place: (place / "in.yaml").write_text("a: b: c"), ["--into", "in.yaml"], ExitCode.BAD_SPEC,
