@@ -5,15 +5,12 @@ controllers are Kubernetes' own; the node runs pods as processes.
 """
 
 import asyncio
-import json
 import time
-import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -25,6 +22,7 @@ from tests.cluster.controlplane import ADMINISTRATORS, ControlPlane
 from tests.cluster.node import Node, process_node
 from tests.cluster.node_pod import PodLife
 from tests.cluster.operating import Process, operator_process, serve_kinds
+from tests.support.asking import ask
 from tests.support.small_assistant import BENIGN, HARMFUL, write_broken_run, write_small_assistant
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
@@ -97,7 +95,7 @@ async def test_the_whole_loop_with_kubectl(team: Team, tmp_path: Path) -> None:
         await team.wait("Passed", "egt/small")
         await team.wait("Ready", "gin/small")
         address = await guard_address(team)
-        benign, harmful = await asyncio.gather(*(asyncio.to_thread(ask, address, said) for said in (BENIGN, HARMFUL)))
+        benign, harmful = [await asyncio.to_thread(ask, address, "small", said) for said in (BENIGN, HARMFUL)]
         took = time.monotonic() - began
         shown = [await team.kubectl("get", "plumbline"), await team.kubectl("get", "pods,jobs,deployments")]
     # For people: pytest -s shows it.
@@ -117,16 +115,6 @@ async def guard_address(team: Team) -> str:
     assert {one["type"]: one["status"] for one in pod["status"]["conditions"]}["Ready"] == "True"
     ports = {port["name"]: port["containerPort"] for one in pod["spec"]["containers"] for port in one["ports"]}
     return f"http://{pod['status']['podIP']}:{ports[service['spec']['ports'][0]['targetPort']]}"
-
-
-def ask(address: str, said: str) -> str:
-    """The answer to one message."""
-    body: dict[str, Any] = {"model": "small", "messages": [{"role": "user", "content": said}], "temperature": 0}
-    request = urllib.request.Request(  # noqa: S310 - our own guard, on loopback
-        f"{address}/v1/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
-    )
-    with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
-        return str(json.load(answer)["choices"][0]["message"]["content"])
 
 
 async def test_a_run_with_bad_data_ends_a_wait_within_seconds(team: Team, tmp_path: Path) -> None:
