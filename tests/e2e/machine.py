@@ -132,9 +132,10 @@ class Machine:
         self._inhabitants.append(made)
         return made
 
-    def processes(self) -> list[int]:
-        """Every process inside, by the ids of this machine."""
-        return _members(Path(f"/proc/{self._first}/ns/pid").readlink())
+    @property
+    def namespace(self) -> str:
+        """The kernel's name for its processes, as /proc/PID/ns/pid of each of them says."""
+        return str(Path(f"/proc/{self._first}/ns/pid").readlink())
 
     def _begin(self) -> None:
         log = self.folder / "first-process.log"
@@ -231,17 +232,6 @@ def _await_end(pid: int) -> None:
     end = time.monotonic() + PATIENCE
     while pid and Path(f"/proc/{pid}").exists() and time.monotonic() < end:
         time.sleep(0.01)
-
-
-def _members(namespace: Path) -> list[int]:
-    found = []
-    for link in Path("/proc").glob("[0-9]*/ns/pid"):
-        try:
-            if link.readlink() == namespace:
-                found.append(int(link.parts[2]))
-        except OSError:
-            continue
-    return found
 
 
 def _call(command: Sequence[str], text: str = "") -> str:

@@ -17,20 +17,27 @@ __all__ = ["NameServer", "Question"]
 
 READY_PORT = 8181
 COREFILE = """\
-.:53 {{
+(all) {{
     bind {node}
     errors
     log
+}}
+{domain}:53 in-addr.arpa:53 {{
+    import all
     ready {node}:{ready}
-    hosts {{
-        {hosts}
-        fallthrough
-    }}
     kubernetes {domain} in-addr.arpa {{
         kubeconfig {kubeconfig} test
         pods insecure
-        fallthrough in-addr.arpa
     }}
+}}
+{site} {{
+    import all
+    hosts {{
+        {host} {names}
+    }}
+}}
+.:53 {{
+    import all
     template ANY ANY . {{
         rcode NXDOMAIN
     }}
@@ -64,7 +71,9 @@ class NameServer:
         text = COREFILE.format(
             node=machine.addresses.node,
             ready=READY_PORT,
-            hosts=f"{machine.addresses.host} {' '.join(names)}",
+            host=machine.addresses.host,
+            names=" ".join(names),
+            site=" ".join(f"{name}:53" for name in names),
             domain=DOMAIN,
             kubeconfig=plane.node_kubeconfig(NAMES_USER),
         )

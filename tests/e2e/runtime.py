@@ -52,8 +52,10 @@ class ContainerRuntime:
         """Believe a registry whose certificate an authority has signed; at once, also while running."""
         folder = self._machine.folder / "certs.d" / registry
         folder.mkdir()
-        host = f'[host."https://{registry}"]\n  capabilities = ["pull", "resolve"]\n  ca = "{authority}"\n'
-        (folder / "hosts.toml").write_text(f'server = "https://{registry}"\n{host}', encoding="utf-8")
+        how = f'capabilities = ["pull", "resolve"]\nca = "{authority}"\n'
+        # Said twice: containerd goes on to the server itself when what it is told to ask first refuses.
+        text = f'server = "https://{registry}"\n{how}[host."https://{registry}"]\n{how}'
+        (folder / "hosts.toml").write_text(text, encoding="utf-8")
 
     def start(self) -> None:
         """Begin, and wait until it answers."""

@@ -1,6 +1,6 @@
 import pytest
 
-from tests.cluster.client import JOBS, PODS, KubeClient, Resource
+from tests.cluster.client import JOBS, PODS, KubeClient, Object, Resource
 from tests.e2e.kubelet import NODE
 from tests.e2e.pods import probe_job
 from tests.e2e.realcluster import RealCluster
@@ -21,7 +21,11 @@ async def test_a_job_runs_to_its_end_under_the_restricted_standard(
     kube: KubeClient, namespace: str, probe: str
 ) -> None:
     await kube.create(JOBS, probe_job("hello", probe, "say", "done"), namespace)
-    job = await kube.until(JOBS, "hello", namespace, lambda job: job["status"].get("conditions"))
-    assert "Complete" in {one["type"] for one in job["status"]["conditions"]}
+    await kube.until(JOBS, "hello", namespace, is_complete)
     (pod,) = await kube.items(PODS, namespace)
     assert pod["status"]["containerStatuses"][0]["imageID"] == probe
+
+
+def is_complete(job: Object) -> bool:
+    """Whether a Job has ended well."""
+    return any(one["type"] == "Complete" and one["status"] == "True" for one in job["status"].get("conditions", ()))
