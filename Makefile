@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-real test test-cluster test-faults e2e lint chart bench generate verify lock clean
+.PHONY: help setup demo demo-real test test-cluster test-faults e2e lint chart bench images generate verify lock clean
 
 PYTHON ?=
 BIN := .venv/bin
@@ -13,6 +13,9 @@ CLUSTER_TESTS = $(BIN)/python -m tests.cluster.build && $(BIN)/python -m pytest 
 GENERATORS := '-m plumbline_api.schemas crds/schemas' '-m plumbline_api.crd crds' '-m plumbline_api.pages docs' \
   '-m plumbline_operator.kube.chart charts/plumbline docs/install.md'
 GENERATED := crds/schemas crds/*.yaml docs charts/plumbline
+
+IMAGE_OPTIONS = $(if $(ONLY),--only '$(ONLY)') $(if $(BUILDER),--builder '$(BUILDER)') \
+  $(if $(BASE),--base '$(BASE)' --build-base '$(BUILD_BASE)')
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -59,6 +62,9 @@ chart: setup ## lint the Helm chart, render it into build/chart, and run Checkov
 bench: setup ## measure speed against limits, the operator beside kopf on a real API server
 	@$(BIN)/python -m tests.cluster.build && $(BIN)/python -m pytest -m bench -s tests
 
+images: setup ## build the container images into build/images (ONLY=guard,operator; FLAGS=--help tells more)
+	@$(BIN)/python -m images.build $(IMAGE_OPTIONS) $(FLAGS)
+
 generate: setup ## write every generated file again
 	@for program in $(GENERATORS); do $(BIN)/python $$program || exit 1; done
 
@@ -70,6 +76,11 @@ lock: setup ## resolve requirements/*.in anew into the locks (UPGRADE=--upgrade 
 	  case $$name in redteam-data|cluster-*) flags=--no-deps ;; *) flags= ;; esac; \
 	  UV_CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	    --generate-hashes --no-emit-index-url $(UPGRADE) $$flags requirements/$$name.in -o requirements/$$name.txt || exit 1; \
+	done
+	@for name in build guard operator evaluator trainer; do \
+	  $(BIN)/python -m images.build.requirements $$name | UV_CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/uv pip compile --quiet \
+	    --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate -c requirements/runtime.txt - \
+	    -o requirements/images/$$name.txt || exit 1; \
 	done
 
 clean: ## remove caches, test leavings and local state (.plumbline), keep .venv

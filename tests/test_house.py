@@ -284,7 +284,7 @@ def test_no_file_names_the_address_of_a_package_registry() -> None:
 
 
 def test_the_locks_hold_hashes_and_no_addresses() -> None:
-    for lock in sorted((ROOT / "requirements").glob("*.txt")):
+    for lock in sorted((ROOT / "requirements").rglob("*.txt")):
         text = lock.read_text()
         assert "://" not in text, place(lock)
         pins = re.findall(r"^\S+==", text, re.MULTILINE)

@@ -1,1 +1,1 @@
-"""Tests on a real node: containerd, kubelet, pod network, Service proxy, DNS and a private registry."""
+"""Tests of real images, and on a real node: containerd, kubelet, pod network, Service proxy, DNS, private registry."""

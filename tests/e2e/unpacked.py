@@ -1,0 +1,71 @@
+"""The files of an image, and its program run in them as in a pod: by nobody, with nothing to write to but /tmp."""
+
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from images.build.layout import blob_path, read_image
+
+__all__ = ["Unpacked", "unpack"]
+
+_ENTER = """
+root=$1; shift
+mount --bind "$root" "$root"
+for mounted in $MOUNTS; do
+  mkdir -p "$root${mounted#*=}"; mount --bind "${mounted%%=*}" "$root${mounted#*=}"
+done
+mount -o remount,ro,bind "$root"
+mount -t tmpfs -o mode=1777 none "$root/tmp"
+mount -t proc none "$root/proc"
+mount --rbind /dev "$root/dev"
+exec env -i "$@"
+"""
+"""Like a container's runtime: mounts of its own, read-only files, a /tmp, and no variable of ours."""
+
+
+@dataclass(frozen=True)
+class Unpacked:
+    """The files of an image."""
+
+    root: Path
+    settings: Mapping[str, Any]
+    """What the image says of itself: user, environment, entry point, labels."""
+
+    def command(self, *arguments: str, mounts: Mapping[Path, str] | None = None) -> list[str]:
+        """The command that runs one in the image; mounted folders must be readable for everybody."""
+        user = self.settings["User"]
+        places = " ".join(f"{here}={there}" for here, there in (mounts or {}).items())
+        enter = [
+            "unshare",
+            "--mount",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "env",
+            f"MOUNTS={places}",
+            "sh",
+            "-ec",
+            _ENTER,
+        ]
+        inside = ["chroot", f"--userspec={user}", "--groups=", str(self.root), *arguments]
+        return [*enter, "sh", str(self.root), *self.settings["Env"], *inside]
+
+    def run(self, *arguments: str, seconds: float = 60) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end."""
+        return subprocess.run(self.command(*arguments), capture_output=True, text=True, timeout=seconds, check=False)
+
+    def files(self) -> Sequence[str]:
+        """All paths in the image, relative to its root."""
+        return [str(path.relative_to(self.root)) for path in self.root.rglob("*")]
+
+
+def unpack(layout: Path, reference: str, root: Path) -> Unpacked:
+    """Lay the layers of an image on top of each other."""
+    image = read_image(layout, reference)
+    root.mkdir(parents=True, exist_ok=True)
+    for layer in image.layers:
+        archive = blob_path(layout, layer.digest)
+        subprocess.run(["tar", "-xf", str(archive), "-C", str(root)], check=True)  # noqa: S607
+    return Unpacked(root, image.settings["config"])

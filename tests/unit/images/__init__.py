@@ -1,0 +1,1 @@
+"""The program behind `make images`, and what the Dockerfiles and locks say; nothing is built."""

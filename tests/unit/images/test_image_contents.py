@@ -1,0 +1,151 @@
+"""Layouts, layers, archives and bills of materials."""
+
+import gzip
+import hashlib
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from images.build.archive import Entry, read_archive, write_archive
+from images.build.contents import Component, Contents, merge, read_layer
+from images.build.debian import is_left_out
+from images.build.layout import REFERENCE, Blob, blob_path, prune, read_image, settle
+from images.build.sbom import describe
+
+METADATA = "Metadata-Version: 2.4\nName: typing_extensions\nVersion: 4.16.0\nLicense-Expression: PSF-2.0\n\nA text.\n"
+STATUS = "Package: libc6\nVersion: 2.36-9\nArchitecture: amd64\nDescription: x\n Package: none\n"
+FILES = {
+    "opt/plumbline/lib/python3.11/site-packages/typing_extensions-4.16.0.dist-info/METADATA": METADATA,
+    "var/lib/dpkg/status.d/libc6": STATUS,
+    "usr/lib/os-release": 'ID=debian\nVERSION_ID="12"\n',
+    "usr/bin/program": "x" * 1000,
+}
+
+
+def store(layout: Path, content: bytes) -> Blob:
+    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    path = blob_path(layout, digest)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return Blob(digest, len(content), "application/octet-stream")
+
+
+def packed(files: dict[str, str]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, text in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(text)
+            archive.addfile(member, io.BytesIO(text.encode()))
+    return gzip.compress(buffer.getvalue())
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Path:
+    """A layout with one image of one layer."""
+    folder = tmp_path / "oci"
+    layer = store(folder, packed(FILES))
+    config = store(folder, json.dumps({"config": {"User": "65532:65532"}}).encode())
+    described = [{"digest": each.digest, "size": each.size, "mediaType": each.media_type} for each in (config, layer)]
+    manifest = store(folder, json.dumps({"config": described[0], "layers": [described[1]]}).encode())
+    entry = {"digest": manifest.digest, "size": manifest.size, "annotations": {REFERENCE: "guard"}}
+    (folder / "index.json").write_text(json.dumps({"manifests": [entry]}))
+    return folder
+
+
+def test_an_image_of_a_layout_is_found_by_its_name(layout: Path) -> None:
+    image = read_image(layout, "guard")
+    assert image.settings["config"]["User"] == "65532:65532"
+    assert image.compressed == sum(path.stat().st_size for path in layout.glob("blobs/*/*"))
+
+
+def test_a_digest_does_not_depend_on_the_builders_cache(layout: Path, tmp_path: Path) -> None:
+    image = read_image(layout, "guard")
+    digests = set()
+    for step in ("step 1", "step 2"):
+        config = store(
+            layout, json.dumps({"created": step, "history": [{"created_by": "COPY", "comment": step}]}).encode()
+        )
+        parts = [{"digest": each.digest, "size": each.size, "mediaType": "x"} for each in (config, *image.layers)]
+        noted = {"config": parts[0], "layers": parts[1:], "annotations": {"org.opencontainers.image.base.digest": step}}
+        manifest = store(layout, json.dumps(noted).encode())
+        entry = {"digest": manifest.digest, "size": manifest.size, "annotations": {REFERENCE: "guard"}}
+        (layout / "index.json").write_text(json.dumps({"manifests": [entry]}))
+        settle(layout, "guard", "2025-11-21T20:00:00Z")
+        digests.add(read_image(layout, "guard").digest)
+    assert len(digests) == 1
+    settled = read_image(layout, "guard").settings
+    assert settled == {"created": "2025-11-21T20:00:00Z", "history": [{"created_by": "COPY"}]}
+
+
+def test_what_no_image_needs_is_removed(layout: Path) -> None:
+    orphan = store(layout, b"of an older build")
+    assert prune(layout) == orphan.size
+    assert not blob_path(layout, orphan.digest).exists()
+    assert read_image(layout, "guard").layers
+
+
+def test_a_layer_tells_its_packages_and_size_and_is_read_once(layout: Path, tmp_path: Path) -> None:
+    (layer,) = read_image(layout, "guard").layers
+    first = read_layer(layout, layer, tmp_path / "memory")
+    blob_path(layout, layer.digest).unlink()
+    assert read_layer(layout, layer, tmp_path / "memory") == first
+    assert first == Contents(
+        unpacked=sum(map(len, FILES.values())),
+        files=len(FILES),
+        components=(
+            Component("deb", "libc6", "2.36-9", architecture="amd64"),
+            Component("pypi", "typing-extensions", "4.16.0", "PSF-2.0"),
+        ),
+        release="debian-12",
+    )
+
+
+def test_layers_add_up() -> None:
+    one = Contents(10, 1, (Component("pypi", "b", "1"),), "debian-12")
+    both = merge([one, Contents(5, 2, (Component("pypi", "a", "1"), Component("pypi", "b", "1")))])
+    assert (both.unpacked, both.files, both.release) == (15, 3, "debian-12")
+    assert [component.name for component in both.components] == ["a", "b"]
+
+
+def test_a_bill_of_materials_names_every_package_and_is_the_same_each_time() -> None:
+    contents = Contents(1, 1, (Component("deb", "libc6", "2.36-9+x", architecture="amd64"),), "debian-12")
+    text = describe("plumbline-guard", "0.1.0", "sha256:" + "0" * 64, contents, made=1763755200)
+    bill = json.loads(text)
+    assert text == describe("plumbline-guard", "0.1.0", "sha256:" + "0" * 64, contents, made=1763755200)
+    assert bill["specVersion"] == "1.6"
+    assert bill["metadata"]["component"]["type"] == "container"
+    assert [each["purl"] for each in bill["components"]] == [
+        "pkg:deb/debian/libc6@2.36-9%2Bx?arch=amd64&distro=debian-12"
+    ]
+
+
+def test_an_archive_depends_on_its_entries_alone(tmp_path: Path) -> None:
+    entries = {"usr/bin/b": Entry(b"b", 0o755), "a": Entry(link="usr/bin/b"), "tmp": Entry(mode=0o1777, folder=True)}
+    write_archive(tmp_path / "one.tar", entries, epoch=7)
+    write_archive(tmp_path / "two.tar", dict(reversed(entries.items())), epoch=7)
+    content = (tmp_path / "one.tar").read_bytes()
+    assert content == (tmp_path / "two.tar").read_bytes()
+    read = dict(read_archive(content))
+    assert {name: read[name] for name in entries} == {**entries, "a": Entry(link="usr/bin/b")}
+    assert set(read) - set(entries) == {"usr", "usr/bin"}
+
+
+@pytest.mark.parametrize(
+    ("name", "left_out"),
+    [
+        ("usr/share/doc/libc6/copyright", False),
+        ("usr/share/doc/libc6/changelog.Debian.gz", True),
+        ("usr/share/man/man1/a.1.gz", True),
+        ("usr/lib/python3.11/json/decoder.py", False),
+        ("usr/lib/python3.11/idlelib/run.py", True),
+        ("usr/lib/python3.11/lib-dynload/readline.cpython-311-x86_64-linux-gnu.so", True),
+        ("usr/lib/x86_64-linux-gnu/gconv/UTF-16.so", False),
+        ("usr/lib/x86_64-linux-gnu/gconv/EUC-KR.so", True),
+    ],
+)
+def test_the_base_has_licences_and_no_manuals(name: str, left_out: bool) -> None:  # noqa: FBT001
+    assert is_left_out(name) is left_out
