@@ -11,10 +11,9 @@ import pytest
 
 from tests.e2e.build.packages import find_program
 from tests.e2e.cgroups import cgroup_folders
-from tests.e2e.machine import INTERFACE
 from tests.e2e.pods import PULL_SECRET, probe_pod, running_pod
 from tests.e2e.programs import NodePrograms
-from tests.e2e.realcluster import FOLDER, RealCluster, real_cluster
+from tests.e2e.realcluster import RealCluster, real_cluster
 from tests.support.checkout import ROOT
 
 pytestmark = pytest.mark.e2e
@@ -30,20 +29,16 @@ from tests.e2e.realcluster import real_cluster
 with real_cluster(find_node_programs()) as cluster:
     cluster.push_probe()
     node = cluster.machine
-    print(node.interface, node.folder, cluster.plane.folder, node.namespace, flush=True)
+    print(cluster.addresses.network, node.folder, cluster.plane.folder, node.namespace, flush=True)
     sys.stdin.read()
 """
 
 
 @dataclass(frozen=True)
 class State:
-    """What of this machine a node could leave changed."""
+    """What of this machine's own a node could leave changed."""
 
-    interfaces: frozenset[str]
-    routes: str
-    mounts: frozenset[str]
     tables: str
-    cgroups: frozenset[Path]
     places: frozenset[str]
     tuned: tuple[str, ...]
 
@@ -56,23 +51,25 @@ def test_a_node_leaves_nothing_behind_though_another_was_killed(
         [sys.executable, "-c", DOOMED], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as doomed:
         assert doomed.stdout is not None
-        interface, *marks = doomed.stdout.readline().split()
+        network, *marks = doomed.stdout.readline().split()
         folder = Path(marks[0])
         assert processes(marks), "there was nothing to end"
         doomed.send_signal(signal.SIGKILL)
-    assert interface not in before.interfaces
-    wait_until(lambda: not processes(marks) and interface not in state().interfaces)
+    wait_until(lambda: not processes(marks) and not traces(network, folder))
     # What is no process stays until the next one, which takes nothing from one that lives.
     assert folder.exists()
     with real_cluster(node_programs) as other:
         assert not folder.exists()
         assert not cgroup_folders(folder.name)
         asyncio.run(use(other))
+        assert traces(other.addresses.network, other.machine.folder), "there was nothing to remove"
         own = [str(other.machine.folder), str(other.plane.folder), other.machine.namespace]
         assert processes(own[2:]), "there was nothing to end"
         assert cgroup_folders(f"{other.machine.cgroup}/kubepods*")
     assert not processes(own)
     assert not other.machine.folder.exists()
+    assert not cgroup_folders(other.machine.cgroup)
+    assert not traces(other.addresses.network, other.machine.folder)
     assert state() == before
     assert processes([cluster.machine.namespace]), "the wrong one was ended"
 
@@ -87,17 +84,19 @@ async def use(cluster: RealCluster) -> None:
 
 def state() -> State:
     """As it is now."""
-    links = frozenset(path.name for path in Path("/sys/class/net").glob(f"{INTERFACE}*"))
-    mounts = Path("/proc/mounts").read_text(encoding="utf-8").splitlines()
     return State(
-        interfaces=links,
-        routes=said("ip", "route"),
-        mounts=frozenset(line for line in mounts if FOLDER in line or "containerd" in line or "netns" in line),
         tables=said("nft", "list", "tables"),
-        cgroups=frozenset(cgroup_folders(f"{FOLDER}*")),
         places=frozenset(place for place in PLACES if Path(place).exists()),
         tuned=tuple(Path("/proc/sys", name).read_text(encoding="ascii") for name in TUNED),
     )
+
+
+def traces(network: str, folder: Path) -> list[str]:
+    """Routes into a node's network, which take its cable with them, and mounts in its folder."""
+    mounts = Path("/proc/mounts").read_text(encoding="utf-8").splitlines()
+    within = network.removesuffix("0.0/16")
+    found = [line for line in said("ip", "route").splitlines() if line.startswith(within)]
+    return [*found, *(line for line in mounts if str(folder) in line)]
 
 
 def said(program: str, *arguments: str) -> str:

@@ -23,7 +23,7 @@ async def test_a_service_is_reached_by_its_name(
         SERVICES, {"metadata": {"name": "web"}, "spec": {"selector": {"app": "web"}, "ports": ports}}, namespace
     )
     await running_pod(kube, namespace, probe_pod("web", probe, "serve", ":8080"))
-    pod = await ended_pod(kube, namespace, probe_pod("client", probe, "get", f"http://web.{namespace}.svc/hello"))
+    pod = await ended_pod(kube, namespace, probe_pod("client", probe, "reach", f"http://web.{namespace}.svc/hello"))
     assert pod["status"]["phase"] == "Succeeded"
     assert cluster.kubectl("logs", "client", f"--namespace={namespace}").stdout == "served /hello\n"
 

@@ -25,6 +25,7 @@ var commands = map[string]func([]string) error{
 	"exit":     exit,
 	"get":      get,
 	"pause":    pause,
+	"reach":    reach,
 	"read":     read,
 	"resolve":  resolve,
 	"say":      say,
@@ -98,6 +99,16 @@ func get(words []string) error {
 	defer answer.Body.Close()
 	_, err = io.Copy(os.Stdout, answer.Body)
 	return err
+}
+
+// reach prints what an address answers, as soon as it answers: a Service's first pods need a
+// moment to be known everywhere.
+func reach(words []string) error {
+	for end := time.Now().Add(10 * patience); ; time.Sleep(100 * time.Millisecond) {
+		if err := get(words); err == nil || time.Now().After(end) {
+			return err
+		}
+	}
 }
 
 // resolve prints the addresses of a name.
