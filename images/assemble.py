@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-__all__ = ["cpu_lock", "main", "unneeded"]
+__all__ = ["cpu_lock", "main", "pins", "split_lock", "unneeded"]
 
 HOME = Path("/opt/plumbline")
 TOOLS = Path("/build/tools")
@@ -58,32 +58,60 @@ def main() -> None:
     """Do the one step that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__)
     steps = parser.add_subparsers(dest="step", required=True)
+    split = steps.add_parser("split", help="write the part of a lock that is torch, torch.txt, and rest.txt beside it")
+    split.add_argument("lock", type=Path)
+    torch = steps.add_parser("torch", help="install torch and what comes with it, in layers of their own")
+    torch.add_argument("lock", type=Path)
+    torch.add_argument("--torch-index", default="", help="an index of CPU wheels of torch")
+    torch.add_argument("--torch-sha256", default="", help="of the wheel there")
     dependencies = steps.add_parser("dependencies", help="install a lock, its hashes checked")
     dependencies.add_argument("lock", type=Path)
-    dependencies.add_argument("--torch-index", default="", help="an index of CPU wheels of torch")
-    dependencies.add_argument("--torch-sha256", default="", help="of the wheel there")
     packages = steps.add_parser("packages", help="build and install packages of this repository")
     packages.add_argument("sources", type=Path, nargs="+")
     given = parser.parse_args()
-    if given.step == "packages":
-        install_packages(given.sources)
+    if given.step == "split":
+        split_lock(given.lock)
+    elif given.step == "torch":
+        install_torch(given.lock, given.torch_index, given.torch_sha256)
+    elif given.step == "dependencies":
+        install(given.lock)
+        pip(HOME, "check")
     else:
-        install_dependencies(given.lock, given.torch_index, given.torch_sha256)
+        install_packages(given.sources)
 
 
-def install_dependencies(lock: Path, torch_index: str, torch_sha256: str) -> None:
-    """Make the environment, install a lock into it, leave out what is not needed, and set the layers apart."""
-    run(sys.executable, "-m", "venv", "--without-pip", HOME)
-    run(sys.executable, "-m", "venv", TOOLS)
-    pip(TOOLS, "install", *pinned(Path("/build/build.txt")))
-    if torch_index:
-        text, torch = cpu_lock(lock.read_text(encoding="utf-8"), torch_sha256)
-        lock, wheel = lock.with_name("without-torch.txt"), lock.with_name("torch.txt")
-        lock.write_text(text, encoding="utf-8")
-        wheel.write_text(torch, encoding="utf-8")
-        pip(HOME, "install", "--index-url", torch_index, *pinned(wheel))
-    pip(HOME, "install", *pinned(lock))
-    pip(HOME, "check")
+def split_lock(lock: Path) -> None:
+    """Part a lock, so that a change of the rest does not install torch again."""
+    parts: dict[bool, list[str]] = {True: [], False: []}
+    for pin in pins(lock.read_text(encoding="utf-8")):
+        parts[ACCELERATED.match(pin) is not None].append(pin)
+    lock.with_name("torch.txt").write_text("".join(parts[True]), encoding="utf-8")
+    lock.with_name("rest.txt").write_text("".join(parts[False]), encoding="utf-8")
+
+
+def install_torch(lock: Path, index: str, sha256: str) -> None:
+    """Install torch with CUDA's libraries, or its CPU build from another index, and set its files apart."""
+    if index:
+        lock.write_text(cpu_lock(lock.read_text(encoding="utf-8"), sha256), encoding="utf-8")
+        install(lock, "--index-url", index)
+    else:
+        install(lock)
+    site = site_packages()
+    for layer, names in APART.items():
+        target = LAYERS / layer / site.relative_to("/")
+        target.mkdir(parents=True)
+        for name in names:
+            if (site / name).exists():
+                (site / name).rename(target / name)
+
+
+def install(lock: Path, *options: str) -> None:
+    """Install a lock into the environment, which is made where it is not there; leave out what is not needed."""
+    if not HOME.exists():
+        run(sys.executable, "-m", "venv", "--without-pip", HOME)
+        run(sys.executable, "-m", "venv", TOOLS)
+        pip(TOOLS, "install", *pinned(Path("/build/build.txt")))
+    pip(HOME, "install", *options, *pinned(lock))
     site = site_packages()
     for path in unneeded(site):
         remove(path)
@@ -91,12 +119,6 @@ def install_dependencies(lock: Path, torch_index: str, torch_sha256: str) -> Non
         if not path.name.startswith("python"):
             remove(path)  # commands of libraries, and scripts for people's shells
     compile_all(site)
-    for layer, names in APART.items():
-        target = LAYERS / layer / site.relative_to("/")
-        target.mkdir(parents=True)
-        for name in names:
-            if (site / name).exists():
-                (site / name).rename(target / name)
 
 
 def install_packages(sources: Sequence[Path]) -> None:
@@ -108,8 +130,8 @@ def install_packages(sources: Sequence[Path]) -> None:
     compile_all(own, own)
 
 
-def cpu_lock(lock: str, sha256: str) -> tuple[str, str]:
-    """A lock without torch and what only its CUDA build needs, and a lock of its CPU build.
+def cpu_lock(lock: str, sha256: str) -> str:
+    """Instead of a lock of torch one of its CPU build, which comes alone.
 
     Raises:
         SystemExit: The hash is missing, or is none.
@@ -117,8 +139,7 @@ def cpu_lock(lock: str, sha256: str) -> tuple[str, str]:
     if not re.fullmatch(r"[0-9a-f]{64}", sha256):
         raise SystemExit("TORCH_SHA256: give the SHA-256 of the CPU wheel, 64 hexadecimal digits")
     (version,) = re.findall(r"^torch==(\S+)", lock, re.MULTILINE)
-    kept = [pin for pin in pins(lock) if not ACCELERATED.match(pin)]
-    return "".join(kept), f"torch=={version}+cpu --hash=sha256:{sha256}\n"
+    return f"torch=={version}+cpu --hash=sha256:{sha256}\n"
 
 
 def pins(lock: str) -> Iterator[str]:

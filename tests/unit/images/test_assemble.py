@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from images.assemble import cpu_lock, pins, unneeded
+from images.assemble import cpu_lock, pins, split_lock, unneeded
 from images.build.catalogue import ROOT
 
 SHA = "0" * 64
@@ -23,21 +23,31 @@ trl==1.16.0 \\
 """
 
 
-def test_a_lock_without_cuda_keeps_everything_else_with_its_hashes() -> None:
-    rest, torch = cpu_lock(LOCK, SHA)
-    assert list(pins(rest)) == [
+def split(folder: Path, text: str) -> tuple[list[str], list[str]]:
+    (folder / "lock.txt").write_text(text)
+    split_lock(folder / "lock.txt")
+    return list(pins((folder / "torch.txt").read_text())), list(pins((folder / "rest.txt").read_text()))
+
+
+def test_torch_and_cuda_are_locked_apart_with_their_hashes(tmp_path: Path) -> None:
+    torch, rest = split(tmp_path, LOCK)
+    assert [pin.partition("==")[0] for pin in torch] == ["nvidia-cublas", "torch", "triton"]
+    assert rest == [
         "numpy==2.4.6 ; python_full_version < '3.12' \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb\n",
         "trl==1.16.0 \\\n    --hash=sha256:ff\n",
     ]
-    assert torch == f"torch==2.15.0+cpu --hash=sha256:{SHA}\n"
 
 
-def test_the_real_lock_loses_what_only_cuda_needs() -> None:
+def test_no_requirement_of_the_real_lock_is_lost_when_it_is_parted(tmp_path: Path) -> None:
     text = (ROOT / "requirements/images/trainer.txt").read_text(encoding="utf-8")
-    rest, _ = cpu_lock(text, SHA)
-    lost = {pin.partition("==")[0] for pin in pins(text)} - {pin.partition("==")[0] for pin in pins(rest)}
-    assert {"torch", "triton", "nvidia-cublas", "cuda-toolkit"} <= lost
-    assert not {name for name in lost if not name.startswith(("nvidia-", "cuda-", "torch", "triton"))}
+    torch, rest = split(tmp_path, text)
+    assert sorted(torch + rest) == sorted(pins(text))
+    assert len(torch) + len(rest) == sum(line[0] not in " #" for line in text.splitlines())
+    assert {"torch", "triton", "nvidia-cublas", "cuda-toolkit"} <= {pin.partition("==")[0] for pin in torch}
+
+
+def test_the_cpu_build_is_the_same_version_and_comes_alone() -> None:
+    assert cpu_lock(LOCK, SHA) == f"torch==2.15.0+cpu --hash=sha256:{SHA}\n"
 
 
 @pytest.mark.parametrize("sha", ["", "abc", "0" * 63 + "g"])
