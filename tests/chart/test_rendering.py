@@ -19,7 +19,7 @@ from plumbline_operator.kube.permissions import (
     needed_for_authority,
 )
 from plumbline_operator.kube.settings import settings_from
-from plumbline_operator.observed import Runtime
+from plumbline_operator.observed import ObjectStore, Runtime
 from tests.chart.argocd import ARGOCD, discover, health_of
 from tests.chart.helm import CHART, DIGESTS, VALUES, Helm, Object, Rendering, find, images_in, pods_in, values_of
 from tests.chart.schemas import complaints
@@ -105,6 +105,11 @@ def test_what_has_a_namespace_names_it(helm4: Helm, values: Object) -> None:
         ({"watchNamespaces": "a"}, "watchNamespaces"),
         ({"watchNamespaces": ["No"]}, "watchNamespaces"),
         ({"store": {"uri": "/models"}}, "uri"),
+        ({"store": {"uri": "oci://models/a"}}, "uri"),
+        ({"store": {"uri": "s3://a", "s3": {"endpoint": "objects.internal"}}}, "endpoint"),
+        ({"store": {"uri": "s3://a", "s3": {"secretKey": "abc"}}}, "secretKey"),
+        ({"store": {"uri": "s3://a", "s3": {"caSecret": "a", "caConfigMap": "b"}}}, "exclude each other"),
+        ({"store": {"s3": {"credentialsSecret": "a"}}}, "store.uri is file:///plumbline/store; write s3://"),
         ({"store": {"claim": {"accessModes": ["Everywhere"]}}}, "accessModes"),
         ({"workloads": {"egress": [{"port": 1}]}}, "egress"),
         ({"admission": {"trustedUsers": ["it's"]}}, "trustedUsers"),
@@ -212,7 +217,16 @@ def test_nothing_leaves_the_pods_unless_it_is_declared(helm4: Helm) -> None:
 
 def test_an_object_store_needs_no_claim(helm4: Helm) -> None:
     things = rendered(helm4, "object-store")
-    assert runtime_of(things).store == "s3://models/plumbline"
+    runtime = runtime_of(things)
+    assert (runtime.store, runtime.store_claim) == ("s3://models/plumbline", None)
+    assert runtime.object_store == ObjectStore(
+        endpoint="https://objects.internal:9000",
+        region="here-1",
+        credentials="store-login",
+        authority_config_map="site-authority",
+    )
+    (container,) = find(things, "Deployment")["spec"]["template"]["spec"]["containers"]
+    assert "store-login" not in str(container), "the operator needs no credentials"
     assert "PersistentVolumeClaim" not in {thing["kind"] for thing in things}
 
 

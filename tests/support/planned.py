@@ -8,7 +8,7 @@ from plumbline_api.names import Image
 from plumbline_api.rules import GuardRules
 from plumbline_api.runfile import Input
 from plumbline_operator.decision import Child
-from plumbline_operator.observed import Runtime, StatusEndpoint
+from plumbline_operator.observed import ObjectStore, Runtime, StatusEndpoint
 from plumbline_operator.plan.evaluation import plan_evaluation
 from plumbline_operator.plan.network import plan_job_policy
 from plumbline_operator.plan.serving import plan_front, plan_serving
@@ -16,7 +16,7 @@ from plumbline_operator.plan.stages import plan_stage
 from tests.support import build
 from tests.support.world import key_of
 
-__all__ = ["CLUSTER", "COMPUTE", "DNS", "evaluation", "pod_templates", "serving", "stage"]
+__all__ = ["BUCKET", "CLUSTER", "COMPUTE", "DNS", "evaluation", "pod_templates", "serving", "stage"]
 
 DNS = {"ports": [{"port": 53, "protocol": "UDP"}]}
 CLUSTER = replace(
@@ -35,6 +35,18 @@ CLUSTER = replace(
     ),
 )
 """Settings of a cluster with everything in them."""
+BUCKET = replace(
+    CLUSTER,
+    store="s3://models/plumbline",
+    store_claim=None,
+    object_store=ObjectStore(
+        endpoint="https://objects.internal:9000",
+        region="here-1",
+        credentials="store-login",
+        authority_config_map="site-authority",
+    ),
+)
+"""The same, with an object store."""
 COMPUTE: dict[str, Any] = {
     "cpu": "100m",
     "memory": "64Mi",

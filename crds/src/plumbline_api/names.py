@@ -42,6 +42,7 @@ __all__ = [
     "MOUNT_RUN",
     "MOUNT_SCRATCH",
     "MOUNT_STATUS",
+    "MOUNT_STORE_AUTHORITY",
     "MOUNT_WORK",
     "OVERRIDE_ANNOTATION",
     "PLURALS",
@@ -120,11 +121,13 @@ MOUNT_POLICY: Final = "/plumbline/policy"
 """Where the guard finds its PolicyFile."""
 MOUNT_STATUS: Final = "/plumbline/status"
 """Where a Job finds the token that it reports with."""
+MOUNT_STORE_AUTHORITY: Final = "/plumbline/store-authority"
+"""Where a pod finds the certificates that it trusts an object store by."""
 TOKEN_FILE: Final = "token"  # noqa: S105 - the name of a file
 VOLUME_STATUS: Final = "status"
 """The volume with that token, in the pods of Jobs that report. Read when pods are observed: no other can be silent."""
 AUTHORITY_FILE: Final = "ca.crt"
-"""In the ConfigMap of a Job that reports: the certificate of the authority that the status endpoint's is from."""
+"""Certificates to trust: in the ConfigMap of a Job that reports, and in that or the Secret of an object store."""
 RUN_FILE: Final = "run.json"
 POLICY_FILE: Final = "policy.json"
 RULES_KEY: Final = "rules.yaml"

@@ -30,6 +30,7 @@ __all__ = [
     "JobPhase",
     "JobState",
     "Key",
+    "ObjectStore",
     "Observed",
     "PlumblineObject",
     "PlumblineStatus",
@@ -169,6 +170,21 @@ class StatusEndpoint:
 
 
 @dataclass(frozen=True)
+class ObjectStore:
+    """How pods reach a store of scheme s3. What is None, the library knows by itself: an address, or who a pod is."""
+
+    endpoint: str | None = None
+    """The server's URL."""
+    region: str | None = None
+    credentials: str | None = None
+    """The Secret with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and perhaps AWS_SESSION_TOKEN."""
+    authority_config_map: str | None = None
+    """The ConfigMap whose key names.AUTHORITY_FILE holds the certificates to trust."""
+    authority_secret: str | None = None
+    """The same, where it is a Secret."""
+
+
+@dataclass(frozen=True)
 class Runtime:
     """Settings of the place that pods run in. All but the first two are for clusters."""
 
@@ -178,6 +194,8 @@ class Runtime:
     """URI of the artifact store."""
     store_claim: str | None = None
     """The PersistentVolumeClaim that holds a store of scheme file; mounted at the store's path."""
+    object_store: ObjectStore | None = None
+    """How a store of scheme s3 is reached."""
     service_accounts: Mapping[Image, str] = field(default_factory=dict)
     """By the image that a pod is made for (trainer, evaluator, guard); left out, the namespace's default."""
     pull_secrets: tuple[str, ...] = ()

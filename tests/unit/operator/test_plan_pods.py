@@ -1,10 +1,12 @@
 """What every pod looks like: it may do its work and nothing else, wherever it runs."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from plumbline_api.names import CONTAINER_ENGINE, CONTAINER_GUARD, MOUNT_SCRATCH, ExitCode
+from plumbline_api.names import CONTAINER_ENGINE, CONTAINER_GUARD, MOUNT_SCRATCH, MOUNT_STORE_AUTHORITY, ExitCode
+from plumbline_operator.observed import ObjectStore
 from tests.support import build, planned
 
 Manifest = dict[str, Any]
@@ -74,6 +76,52 @@ def test_the_store_is_mounted_for_all_but_the_guard(template: Manifest) -> None:
     for container in containers(template):
         paths = {mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] == "store"}
         assert paths == (set() if container["name"] == CONTAINER_GUARD else {"/plumbline/store"})
+
+
+IN_BUCKET = planned.pod_templates(planned.BUCKET)
+
+
+@pytest.mark.parametrize("template", IN_BUCKET.values(), ids=IN_BUCKET)
+def test_an_object_store_is_reached_by_variables_that_all_but_the_guard_have(template: Manifest) -> None:
+    for container in containers(template):
+        plain = {entry["name"]: entry["value"] for entry in container["env"] if "value" in entry}
+        secret = {entry["name"]: entry["valueFrom"] for entry in container["env"] if "valueFrom" in entry}
+        mounts = {mount["mountPath"]: mount for mount in container["volumeMounts"]}
+        if container["name"] == CONTAINER_GUARD:
+            assert not secret
+            assert not [name for name in plain if name.startswith("AWS_")]
+            assert MOUNT_STORE_AUTHORITY not in mounts
+            continue
+        assert plain["AWS_ENDPOINT_URL_S3"] == "https://objects.internal:9000"
+        assert plain["AWS_DEFAULT_REGION"] == "here-1"
+        assert plain["AWS_CA_BUNDLE"] == f"{MOUNT_STORE_AUTHORITY}/ca.crt"
+        assert mounts[MOUNT_STORE_AUTHORITY]["readOnly"] is True
+        assert secret == {
+            "AWS_ACCESS_KEY_ID": {"secretKeyRef": {"name": "store-login", "key": "AWS_ACCESS_KEY_ID"}},
+            "AWS_SECRET_ACCESS_KEY": {"secretKeyRef": {"name": "store-login", "key": "AWS_SECRET_ACCESS_KEY"}},
+            "AWS_SESSION_TOKEN": {
+                "secretKeyRef": {"name": "store-login", "key": "AWS_SESSION_TOKEN", "optional": True}
+            },
+        }
+
+
+@pytest.mark.parametrize("template", IN_BUCKET.values(), ids=IN_BUCKET)
+def test_with_an_object_store_no_claim_is_mounted(template: Manifest) -> None:
+    volumes = {volume["name"]: volume for volume in template["spec"]["volumes"]}
+    assert not [volume for volume in volumes.values() if "persistentVolumeClaim" in volume]
+    items = [{"key": "ca.crt", "path": "ca.crt"}]
+    assert volumes["store-authority"]["configMap"] == {"name": "site-authority", "items": items}
+    for container in containers(template):
+        assert {mount["name"] for mount in container["volumeMounts"]} <= volumes.keys()
+
+
+def test_the_authority_of_an_object_store_may_be_in_a_secret_and_the_credentials_the_clouds() -> None:
+    runtime = replace(planned.BUCKET, object_store=ObjectStore(authority_secret="site-authority"))
+    for template in planned.pod_templates(runtime).values():
+        volumes = {volume["name"]: volume for volume in template["spec"]["volumes"]}
+        assert volumes["store-authority"]["secret"]["secretName"] == "site-authority"
+        variables = {entry["name"] for container in containers(template) for entry in container["env"]}
+        assert {name for name in variables if name.startswith("AWS_")} == {"AWS_CA_BUNDLE"}
 
 
 def test_without_settings_a_pod_names_no_account_no_secret_and_no_claim() -> None:

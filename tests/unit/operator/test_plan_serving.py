@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from plumbline_api.names import CONTAINER_ENGINE, CONTAINER_GUARD
+from plumbline_operator.observed import ObjectStore
 from tests.support import build, planned
 from tests.support.planned import CLUSTER
 
@@ -62,8 +63,13 @@ def test_another_number_of_pods_is_no_other_revision() -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"pull_secrets": ()}, {"service_accounts": {}}, {"store_claim": "other"}],
-    ids=["pull secrets", "service account", "store"],
+    [
+        {"pull_secrets": ()},
+        {"service_accounts": {}},
+        {"store_claim": "other"},
+        {"object_store": ObjectStore(credentials="other")},
+    ],
+    ids=["pull secrets", "service account", "store", "credentials"],
 )
 def test_settings_that_a_pod_depends_on_make_another_revision(changes: dict[str, Any]) -> None:
     before, after = (planned.serving(runtime)[-1].ref.name for runtime in (CLUSTER, replace(CLUSTER, **changes)))

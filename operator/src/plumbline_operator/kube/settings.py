@@ -15,7 +15,7 @@ from plumbline_api.model import Document
 from plumbline_api.names import Image
 from plumbline_api.scalars import Name
 from plumbline_operator.kube.lease import LeaseTimes
-from plumbline_operator.observed import Runtime
+from plumbline_operator.observed import ObjectStore, Runtime
 
 __all__ = ["BadSettings", "KubeSettings", "PodSettings", "ProgressSettings", "check_settings", "settings_from"]
 
@@ -49,6 +49,20 @@ class ReportingSettings(Document):
     """Egress rules of a NetworkPolicy that let a pod reach it; added where there are such rules at all."""
 
 
+class ObjectStoreSettings(Document):
+    """How pods reach a store of scheme s3; all names are of objects in the namespace of each run."""
+
+    endpoint: Annotated[str, Field(max_length=512, pattern=r"^https?://[^/\s]+/?$")] | None = None
+    """The server's URL; left out, that of the cloud."""
+    region: Annotated[str, Field(max_length=64, pattern=r"^[a-z0-9-]+$")] | None = None
+    credentials_secret: Name | None = None
+    """The Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; left out, the pods' service accounts must do."""
+    ca_config_map: Name | None = None
+    """The ConfigMap whose key ca.crt holds the certificates to trust."""
+    ca_secret: Name | None = None
+    """The same, where it is a Secret."""
+
+
 class PodSettings(Document):
     """The file about the pods that the operator makes."""
 
@@ -58,6 +72,8 @@ class PodSettings(Document):
     """URI of the artifact store; the flag wins."""
     store_claim: Name | None = None
     """The PersistentVolumeClaim that holds a store of scheme file."""
+    s3: ObjectStoreSettings | None = None
+    """How a store of scheme s3 is reached."""
     service_accounts: dict[Image, Name] = Field(default_factory=dict)
     """By the image that a pod is made for."""
     pull_secrets: Annotated[tuple[Name, ...], Field(max_length=16)] = ()
@@ -149,9 +165,18 @@ def _problems(settings: KubeSettings) -> Iterator[str]:
         yield f"port: {settings.port} is no port"
     if settings.progress is not None:
         yield from _progress_problems(settings.progress)
-    if "://" not in settings.runtime.store:
-        yield f"store: {settings.runtime.store or 'nothing'} is no URI; for example s3://bucket/prefix"
+    yield from _store_problems(settings.runtime)
     yield from _image_problems(settings.runtime.images)
+
+
+def _store_problems(runtime: Runtime) -> Iterator[str]:
+    scheme, access = runtime.store.partition("://")[0], runtime.object_store
+    if scheme not in ("file", "s3"):
+        yield f"store: {runtime.store or 'nothing'} is no address of a store; write s3://bucket/prefix or file:///path"
+    if scheme != "s3" and access is not None:
+        yield f"s3: the store {runtime.store} is no object store; leave s3 out, or write s3://bucket/prefix"
+    if access is not None and access.authority_config_map is not None and access.authority_secret is not None:
+        yield "s3: caConfigMap and caSecret exclude each other; leave one out"
 
 
 def _progress_problems(progress: ProgressSettings) -> Iterator[str]:
@@ -253,11 +278,24 @@ def _runtime(pods: PodSettings, store: str | None) -> Runtime:
         images=pods.images,
         store=store or pods.store or "",
         store_claim=pods.store_claim,
+        object_store=_object_store(pods.s3),
         service_accounts=pods.service_accounts,
         pull_secrets=pods.pull_secrets,
         egress=pods.egress,
         start_deadline=pods.start_deadline,
         patience=PATIENCE,
+    )
+
+
+def _object_store(given: ObjectStoreSettings | None) -> ObjectStore | None:
+    if given is None:
+        return None
+    return ObjectStore(
+        endpoint=given.endpoint,
+        region=given.region,
+        credentials=given.credentials_secret,
+        authority_config_map=given.ca_config_map,
+        authority_secret=given.ca_secret,
     )
 
 

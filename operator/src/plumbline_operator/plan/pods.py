@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import ROUND_CEILING
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from plumbline_api import names
 from plumbline_api.compute import Compute
@@ -16,6 +15,7 @@ from plumbline_api.names import Image, port_variable
 from plumbline_api.scalars import parse_quantity
 from plumbline_operator.observed import Runtime
 from plumbline_operator.plan.reporting import Reporting
+from plumbline_operator.plan.storage import store_volumes, with_store
 
 __all__ = [
     "Manifest", "PodPlan", "config_map", "container", "engine_container", "http_probe", "labels", "pod_template",
@@ -26,7 +26,6 @@ Manifest = dict[str, Any]
 
 _USER: Final = 65532
 """The user and group of every container: nobody in particular, and never root."""
-_STORE: Final = "store"
 _SCRATCH: Final = "scratch"
 
 
@@ -130,8 +129,7 @@ def pod_template(plan: PodPlan, runtime: Runtime) -> Manifest:
         {"name": "work", "emptyDir": {}},
         {"name": _SCRATCH, "emptyDir": {}},
     ]
-    if runtime.store_claim is not None:
-        volumes.append({"name": _STORE, "persistentVolumeClaim": {"claimName": runtime.store_claim}})
+    volumes += store_volumes(runtime)
     first, *others = plan.containers
     if plan.reporting is not None:
         first = plan.reporting.equip(first)
@@ -164,19 +162,17 @@ def pod_template(plan: PodPlan, runtime: Runtime) -> Manifest:
 
 def _harmless(made: Manifest, runtime: Runtime) -> Manifest:
     """The container without rights, and with the only places that it may write to."""
-    mounts = [*made["volumeMounts"], {"name": _SCRATCH, "mountPath": names.MOUNT_SCRATCH}]
-    if runtime.store_claim is not None and made["name"] != names.CONTAINER_GUARD:
-        mounts.append({"name": _STORE, "mountPath": urlsplit(runtime.store).path})
-    return {
+    finished = {
         **made,
         "env": [*made["env"], *({"name": name, "value": names.MOUNT_SCRATCH} for name in ("HOME", "TMPDIR"))],
-        "volumeMounts": mounts,
+        "volumeMounts": [*made["volumeMounts"], {"name": _SCRATCH, "mountPath": names.MOUNT_SCRATCH}],
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         },
     }
+    return finished if made["name"] == names.CONTAINER_GUARD else with_store(finished, runtime)
 
 
 def _placement(plan: PodPlan, runtime: Runtime) -> Manifest:

@@ -1,5 +1,6 @@
 """What serves a guarded model: a Deployment of pods with guard and engine, the Service before the guards. Pure."""
 
+from dataclasses import asdict
 from typing import Any, Final
 
 from plumbline_api import names
@@ -85,7 +86,8 @@ def _content(wanted: GuardedInference, subject: Input, policy: PolicyFile, runti
             "model": subject.uri,
             "images": [runtime.images[image] for image in (Image.ENGINE, Image.GUARD)],
             "compute": wanted.spec.compute.of_one_pod(),
-            "settings": [runtime.store_claim, runtime.service_accounts.get(Image.GUARD), *runtime.pull_secrets],
+            "settings": [runtime.store_claim, runtime.service_accounts.get(Image.GUARD), *runtime.pull_secrets]
+            + ([] if runtime.object_store is None else [asdict(runtime.object_store)]),
         }
     )
 
