@@ -111,9 +111,9 @@ class Bench:
         )
 
 
-def make_bench(folder: Path, *, model: Path | None = None) -> Bench:
-    """A bench with one data set of 32 rows for each kind of stage."""
-    store = open_store((folder / "store").as_uri())
+def make_bench(folder: Path, *, model: Path | None = None, store_uri: str = "") -> Bench:
+    """A bench with one data set of 32 rows for each kind of stage; its store is in the folder, or where it is said."""
+    store = open_store(store_uri or (folder / "store").as_uri())
     path = model or make_tiny_model(folder / "model")
     bench = Bench(folder, store, store.import_path(path, MediaType.MODEL).digest)
     bench.data["sft"] = bench.dataset(dialogue_rows(), "sft")

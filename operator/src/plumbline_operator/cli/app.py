@@ -162,8 +162,11 @@ def lineage(
     name: Annotated[str, typer.Argument(help="Name of the object, after a kind.")] = "",
     state: State = _STATE,
     namespace: Namespace = "default",
+    store: Annotated[str, typer.Option(help="URI of another store than that of --state; then give a digest.")] = "",
 ) -> int:
     """Show what a model was made of, back to the data."""
+    if store:
+        return reading.lineage_in(store, subject, _console())
     return reading.lineage(state, subject, namespace, name, _console())
 
 

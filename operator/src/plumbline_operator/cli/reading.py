@@ -23,7 +23,7 @@ from plumbline_operator.local.reader import LogFile, Reader, open_reader
 from plumbline_operator.observed import Key, PlumblineStatus
 from plumbline_store import Lineage, Presence, open_store
 
-__all__ = ["describe", "events", "existing", "get", "lineage", "logs", "version"]
+__all__ = ["describe", "events", "existing", "get", "lineage", "lineage_in", "logs", "version"]
 
 _REFRESH_SECONDS = 1.0
 
@@ -209,7 +209,14 @@ def lineage(state: Path, subject: str, namespace: str, name: str, console: Conso
     """Print the tree of what an artifact was made from."""
     reader = open_reader(state)
     digest = subject if subject.startswith("sha256:") else _digest_of(reader, _one_key(subject, namespace, name))
-    found = open_store(reader.store_uri).lineage(digest)
+    return lineage_in(reader.store_uri, digest, console)
+
+
+def lineage_in(store: str, digest: str, console: Console) -> int:
+    """The same for an artifact of any store."""
+    if not digest.startswith("sha256:"):
+        raise ObjectMissing(f"{digest} in {store}", "is not in a store, which knows digests alone", "write sha256:...")
+    found = open_store(store).lineage(digest)
     console.print(_tree(found, None), soft_wrap=True)
     return ExitCode.OK if all(item.presence == Presence.PRESENT for _, item in found.walk()) else ExitCode.BAD_DATA
 
