@@ -4,16 +4,19 @@ The operator lives in a namespace of its own and a team in another; both enforce
 """
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import boto3
 import yaml
 
 from tests.cluster.client import Object
 from tests.e2e.pods import PULL_SECRET
 from tests.e2e.realcluster import RealCluster
+from tests.support.objectstore import ObjectStore
 
-__all__ = ["IMAGES", "Images", "Installation", "find_images", "install"]
+__all__ = ["IMAGES", "Images", "Installation", "TeamStore", "find_images", "in_a_bucket", "install", "on_a_volume"]
 
 ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / "build/images"
@@ -21,6 +24,7 @@ IMAGES = ROOT / "build/images"
 OPERATOR = "plumbline-system"
 RELEASE = "plumbline"
 CLAIM = "plumbline-store"
+BUCKET = "artifacts"
 
 
 @dataclass(frozen=True)
@@ -58,14 +62,50 @@ def find_images(folder: Path = IMAGES) -> Images | None:
     )
 
 
+@dataclass(frozen=True)
+class TeamStore:
+    """Where a team's artifacts are kept."""
+
+    uri: str
+    """As this machine reaches it."""
+    values: Object
+    """The part `store` of the chart's values."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """What this machine needs to be let in."""
+
+
+def on_a_volume(cluster: RealCluster, team: str) -> TeamStore:
+    """A volume of the node, for the claim that the chart makes."""
+    folder = cluster.provide_volume(team, CLAIM)
+    return TeamStore(folder.as_uri(), {"claim": {"size": "10Gi", "accessModes": ["ReadWriteMany"]}})
+
+
+def in_a_bucket(cluster: RealCluster, team: str, server: ObjectStore) -> TeamStore:
+    """A new bucket, with the Secret and the ConfigMap by which the team's pods are let in."""
+    there = server.environment()
+    account = {name: there[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
+    place = {"name": BUCKET, "namespace": team}
+    authority = server.authority.read_text(encoding="ascii")
+    cluster.apply(
+        {"apiVersion": "v1", "kind": "Secret", "metadata": place, "stringData": account},
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": place, "data": {"ca.crt": authority}},
+    )
+    region = there["AWS_DEFAULT_REGION"]
+    keys = dict(zip(("aws_access_key_id", "aws_secret_access_key"), account.values(), strict=True))
+    client = boto3.client("s3", endpoint_url=server.url, verify=str(server.authority), region_name=region, **keys)
+    client.create_bucket(Bucket=BUCKET)
+    s3 = {"endpoint": server.url, "region": region, "credentialsSecret": BUCKET, "caConfigMap": BUCKET}
+    uri = f"s3://{BUCKET}/{team}"
+    return TeamStore(uri, {"uri": uri, "s3": s3}, there)
+
+
 @dataclass
 class Installation:
     """A release, and the namespace of the team it works for."""
 
     cluster: RealCluster
     team: str
-    store: Path
-    """The folder on this machine that is the team's volume."""
+    store: TeamStore
 
     def kubectl(self, *words: str, check: bool = True) -> str:
         """What kubectl prints, in the team's namespace."""
@@ -83,7 +123,7 @@ class Installation:
         self.cluster.helm("uninstall", RELEASE, f"--namespace={OPERATOR}", "--wait")
 
 
-def install(cluster: RealCluster, images: Images, team: str, folder: Path) -> Installation:
+def install(cluster: RealCluster, images: Images, team: str, store: TeamStore, folder: Path) -> Installation:
     """`helm install --wait` and `helm test`, for a team whose namespace and pull secret are there.
 
     Raises:
@@ -94,7 +134,6 @@ def install(cluster: RealCluster, images: Images, team: str, folder: Path) -> In
     secret["metadata"]["namespace"] = OPERATOR
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": OPERATOR, "labels": restricted}}
     cluster.apply(namespace, secret)
-    store = cluster.provide_volume(team, CLAIM)
     values = folder / "values-here.yaml"
     values.write_text(
         yaml.safe_dump(
@@ -102,7 +141,7 @@ def install(cluster: RealCluster, images: Images, team: str, folder: Path) -> In
                 "global": {"imageRegistry": cluster.registry.name, "imagePullSecrets": [PULL_SECRET]},
                 "images": images.push(cluster),
                 "watchNamespaces": [team],
-                "store": {"claim": {"size": "10Gi", "accessModes": ["ReadWriteMany"]}},
+                "store": store.values,
             }
         ),
         encoding="utf-8",

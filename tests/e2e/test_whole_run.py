@@ -7,17 +7,19 @@ is tried is written down.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from plumbline_api.names import ExitCode
 from plumbline_operator.main import run_command
 from tests.cluster.client import JOBS, PODS, KubeClient, Resource
-from tests.e2e.installation import Installation, find_images, install
+from tests.e2e.installation import Installation, find_images, in_a_bucket, install, on_a_volume
 from tests.e2e.realcluster import RealCluster
 from tests.support.asking import ask
+from tests.support.objectstore import ObjectStore, run_object_store
 from tests.support.small_assistant import BENIGN, HARMFUL, write_small_assistant
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
@@ -28,14 +30,37 @@ LONGEST = 600
 
 
 @pytest.fixture
+def object_store(cluster: RealCluster, tmp_path: Path) -> Iterator[ObjectStore]:
+    """An S3 server of the site, with TLS and accounts."""
+    (folder := tmp_path / "s3").mkdir()
+    with run_object_store(folder, host=cluster.addresses.host) as server:
+        port = urlsplit(server.url).port
+        assert port is not None
+        cluster.firewall.allow(port)
+        yield server
+        cluster.firewall.forbid(port)
+
+
+@pytest.fixture(params=["volume", "bucket"])
 async def team(
-    cluster: RealCluster, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: RealCluster,
+    namespace: str,
+    object_store: ObjectStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> AsyncIterator[Installation]:
     images = find_images()
     if images is None:
         pytest.skip("the images are not built; run: make images")
-    monkeypatch.setenv("KUBECONFIG", str(cluster.plane.kubeconfig))
-    installed = await asyncio.to_thread(install, cluster, images, namespace, tmp_path)
+    store = (
+        on_a_volume(cluster, namespace)
+        if request.param == "volume"
+        else await asyncio.to_thread(in_a_bucket, cluster, namespace, object_store)
+    )
+    for name, value in {"KUBECONFIG": str(cluster.plane.kubeconfig), **store.environment}.items():
+        monkeypatch.setenv(name, value)
+    installed = await asyncio.to_thread(install, cluster, images, namespace, store, tmp_path)
     yield installed
     await asyncio.to_thread(installed.kubectl, "delete", "plumbline", "--all", "--timeout=60s", check=False)
     await asyncio.to_thread(installed.uninstall)
@@ -56,7 +81,7 @@ async def test_the_main_job_from_helm_to_an_answer(
 ) -> None:
     assistant = await asyncio.to_thread(write_small_assistant, tmp_path / "assistant")
     began = time.monotonic()
-    push = ["push", "-f", str(assistant), "--store", team.store.as_uri(), "-n", team.team, "--apply"]
+    push = ["push", "-f", str(assistant), "--store", team.store.uri, "-n", team.team, "--apply"]
     assert await asyncio.to_thread(run_command, push) == ExitCode.OK
     reached = [("pushed", time.monotonic() - began)]
     await asyncio.to_thread(team.kubectl, "apply", "-f", str(assistant))
