@@ -47,7 +47,7 @@ test-faults: setup ## inject every fault as often as docs/faults.md tells (an ho
 	@$(BIN)/python -m tests.cluster.build && $(BIN)/python -m pytest -m cluster --all-faults tests/cluster/faults
 
 e2e: setup ## the tests on a real node: containerd, kubelet, pod network, a private registry (root, Linux)
-	@$(BIN)/python -m tests.e2e.build && $(BIN)/python -m pytest -m e2e -rs tests
+	@$(BIN)/python -m tests.e2e.build && $(BIN)/python -m pytest -m e2e -rs tests/e2e
 
 lint: setup ## ruff, mypy --strict and the import contracts
 	@$(BIN)/ruff check

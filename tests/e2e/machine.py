@@ -21,12 +21,14 @@ from tests.e2e.addresses import Addresses, free_numbers
 from tests.e2e.build.packages import find_program
 from tests.e2e.cgroups import make_cgroup, remove_cgroup
 
-__all__ = ["INTERFACE", "Inhabitant", "Machine", "MachineError", "machine", "only_child", "unsupported"]
+__all__ = ["Inhabitant", "Machine", "MachineError", "machine", "only_child", "unsupported"]
 
 FIRST_PROCESS = Path(__file__).with_name("first_process.py")
 INTERFACE = "plumbline"
 """With its number, this machine's end of the cable to a node: whoever makes it has the number's network."""
 PATIENCE = 20.0
+SETTINGS = {"/proc/sys/net/ipv4/ip_forward": 1, "/proc/sys/net/ipv6/conf/all/disable_ipv6": 1}
+"""Pods reach each other through the node, and nothing has to be recorded for a second protocol."""
 NAMESPACES = ("--mount", "--net", "--pid", "--ipc", "--uts")
 
 
@@ -82,11 +84,6 @@ class Machine:
         self._keeper: subprocess.Popen[str] | None = None
         self._first = 0
         self._inhabitants: list[Inhabitant] = []
-
-    @property
-    def interface(self) -> str:
-        """This machine's end of the cable."""
-        return f"{INTERFACE}{self.addresses.number}"
 
     def start(self, hosts: Sequence[str]) -> None:
         """Bring it up, with a network that leads to this machine and nowhere else.
@@ -176,11 +173,8 @@ class Machine:
     def _address(self, plan: Addresses, cable: str) -> None:
         _call(["ip", "address", "add", f"{plan.host}/24", "dev", cable])
         _call(["ip", "link", "set", cable, "up"])
-        for setting in ("net.ipv4.ip_forward=1", "net.ipv6.conf.all.disable_ipv6=1"):
-            name, value = setting.split("=")
-            self.run(
-                "sh", "-c", f"! [ -e /proc/sys/{(path := name.replace('.', '/'))} ] || echo {value} >/proc/sys/{path}"
-            )
+        for name, value in SETTINGS.items():
+            self.run("sh", "-c", f"[ ! -e {name} ] || echo {value} >{name}")
         self.run("ip", "link", "set", "lo", "up")
         self.run("ip", "address", "add", f"{plan.node}/24", "dev", "eth0")
         self.run("ip", "link", "set", "eth0", "up")

@@ -87,14 +87,6 @@ class ContainerRuntime:
         self._ask("images", "import", str(packed))
         packed.unlink()
 
-    def images(self) -> list[str]:
-        """The names of the images that are on the node."""
-        return self._ask("images", "list", "--quiet").split()
-
-    def forget(self, image: str) -> None:
-        """Remove an image from the node, by one of its names; its layers follow when nothing needs them."""
-        self._ask("images", "remove", "--sync", image)
-
     def _ask(self, *arguments: str) -> str:
         return self._machine.run("ctr", "--address", SOCKET, "--namespace", "k8s.io", *arguments)
 

@@ -18,12 +18,14 @@ async def test_a_real_node_is_ready_within_two_minutes(cluster: RealCluster, kub
 
 
 async def test_a_job_runs_to_its_end_under_the_restricted_standard(
-    kube: KubeClient, namespace: str, probe: str
+    cluster: RealCluster, kube: KubeClient, namespace: str, probe: str
 ) -> None:
     await kube.create(JOBS, probe_job("hello", probe, "say", "done"), namespace)
     await kube.until(JOBS, "hello", namespace, is_complete)
     (pod,) = await kube.items(PODS, namespace)
     assert pod["status"]["containerStatuses"][0]["imageID"] == probe
+    digest = probe.partition("@")[2]
+    assert f"GET /v2/tests/probe/manifests/{digest}" in cluster.registry.requests()
 
 
 def is_complete(job: Object) -> bool:
