@@ -20,7 +20,7 @@ def owned_folder(prefix: str) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
         os.close(owned)
 
 
@@ -42,8 +42,17 @@ def _sweep(prefix: str) -> None:
             continue
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(owner.parent, ignore_errors=True)
+            _remove(owner.parent)
         except BlockingIOError:
             continue
         finally:
             os.close(handle)
+
+
+def _remove(folder: Path) -> None:
+    """Delete it, the owner's file last: without that, nobody would go on where we are interrupted."""
+    for entry in folder.glob("*"):
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry, ignore_errors=True)
+    if all(entry.is_file() for entry in folder.glob("*")):
+        shutil.rmtree(folder, ignore_errors=True)
