@@ -51,8 +51,11 @@ def _sweep(prefix: str) -> None:
 
 def _remove(folder: Path) -> None:
     """Delete it, the owner's file last: without that, nobody would go on where we are interrupted."""
-    for entry in folder.glob("*"):
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry, ignore_errors=True)
-    if all(entry.is_file() for entry in folder.glob("*")):
+    for entry in _folders(folder):
+        shutil.rmtree(entry, ignore_errors=True)
+    if not _folders(folder):
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _folders(folder: Path) -> list[Path]:
+    return [entry for entry in folder.glob("*") if entry.is_dir() and not entry.is_symlink()]
