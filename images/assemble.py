@@ -17,6 +17,7 @@ __all__ = ["cpu_lock", "main", "pins", "split_lock", "unneeded"]
 
 HOME = Path("/opt/plumbline")
 TOOLS = Path("/build/tools")
+CACHE = Path("/root/.cache/pip")
 WHEELS = Path("/build/wheels")
 LAYERS = Path("/layers")
 
@@ -50,7 +51,6 @@ UNNEEDED = (
 )
 """Paths below site-packages that no program of an image reads."""
 
-_REPEATABLE = {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
 ACCELERATED = re.compile(r"(torch|triton|nvidia-.*|cuda-.*)==")
 
 
@@ -161,14 +161,17 @@ def pip(environment: Path, command: str, *arguments: str | Path) -> None:
     """Let the tools' pip work on an environment."""
     quiet = ["--disable-pip-version-check", "--no-input"] + (["--progress-bar", "off"] if command != "check" else [])
     if command == "install":
-        quiet += ["--root-user-action", "ignore"]
+        quiet += ["--root-user-action", "ignore", "--cache-dir", str(CACHE)]
     run(TOOLS / "bin/python", "-m", "pip", "--python", environment / "bin/python", command, *quiet, *arguments)
 
 
 def compile_all(folder: Path, root: Path = Path("/")) -> None:
-    """Byte-compile what is going to lie below `root`, with neither times nor orders of hashing in the files."""
+    """Byte-compile what is going to lie below `root`, with neither times nor orders of hashing in the files.
+
+    A file that this Python cannot compile stays as it is: torch has some for newer ones, which nothing imports.
+    """
     flags = ["-q", "-f", "-s", str(root), "-p", "/", "--invalidation-mode", "unchecked-hash"]
-    run(TOOLS / "bin/python", "-m", "compileall", *flags, folder)
+    subprocess.run([str(TOOLS / "bin/python"), "-m", "compileall", *flags, str(folder)], env=environment(), check=False)
 
 
 def site_packages() -> Path:
@@ -185,9 +188,14 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def environment() -> dict[str, str]:
+    """Variables under which everything runs: what is written does not depend on chance."""
+    return {**os.environ, "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
+
+
 def run(*command: str | Path) -> None:
     """Run a command; its failure ends the build with its code."""
-    done = subprocess.run(list(map(str, command)), env={**os.environ, **_REPEATABLE}, check=False)
+    done = subprocess.run(list(map(str, command)), env=environment(), check=False)
     if done.returncode != 0:
         sys.exit(done.returncode)
 
