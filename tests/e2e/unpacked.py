@@ -1,5 +1,6 @@
 """The files of an image, and its program run in them as in a pod: by nobody, with nothing to write to but /tmp."""
 
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,11 +14,11 @@ __all__ = ["Unpacked", "unpack"]
 _ENTER = """
 root=$1; shift
 mount --bind "$root" "$root"
+mount -t tmpfs -o mode=1777 none "$root/tmp"
 for mounted in $MOUNTS; do
   mkdir -p "$root${mounted#*=}"; mount --bind "${mounted%%=*}" "$root${mounted#*=}"
 done
 mount -o remount,ro,bind "$root"
-mount -t tmpfs -o mode=1777 none "$root/tmp"
 mount -t proc none "$root/proc"
 mount --rbind /dev "$root/dev"
 exec env -i "$@"
@@ -33,24 +34,26 @@ class Unpacked:
     settings: Mapping[str, Any]
     """What the image says of itself: user, environment, entry point, labels."""
 
-    def command(self, *arguments: str, mounts: Mapping[Path, str] | None = None) -> list[str]:
+    def command(
+        self,
+        *arguments: str,
+        mounts: Mapping[Path, str] | None = None,
+        variables: Mapping[str, str] | None = None,
+        network: bool = True,
+    ) -> list[str]:
         """The command that runs one in the image; mounted folders must be readable for everybody."""
-        user = self.settings["User"]
         places = " ".join(f"{here}={there}" for here, there in (mounts or {}).items())
-        enter = [
-            "unshare",
-            "--mount",
-            "--pid",
-            "--fork",
-            "--kill-child",
-            "env",
-            f"MOUNTS={places}",
-            "sh",
-            "-ec",
-            _ENTER,
+        apart = ["unshare", "--mount", "--pid", "--fork", "--kill-child", *([] if network else ["--net"])]
+        told = [f"{name}={value}" for name, value in (variables or {}).items()]
+        inside = [
+            shutil.which("chroot") or "chroot",
+            f"--userspec={self.settings['User']}",
+            "--groups=",
+            str(self.root),
+            *arguments,
         ]
-        inside = ["chroot", f"--userspec={user}", "--groups=", str(self.root), *arguments]
-        return [*enter, "sh", str(self.root), *self.settings["Env"], *inside]
+        enter = [*apart, "env", f"MOUNTS={places}", "sh", "-ec", _ENTER, "sh", str(self.root)]
+        return [*enter, *self.settings["Env"], *told, *inside]
 
     def run(self, *arguments: str, seconds: float = 60) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
