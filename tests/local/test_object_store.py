@@ -1,6 +1,8 @@
 """Our programs, as they run in pods, with an object store that has TLS, accounts, and bad moments."""
 
 import re
+import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,6 +68,33 @@ def test_a_stage_whose_model_cannot_be_published_publishes_it_in_the_next_attemp
     bench.store.verify(output.digest)
     parents = {parent.digest for parent in bench.store.manifest(output.digest).parents}
     assert parents == {bench.model, bench.data["sft"]}
+
+
+def test_a_stage_killed_with_its_work_folder_goes_on_from_the_checkpoint_in_the_store(
+    bench: Bench, server: ObjectStore, tmp_path: Path
+) -> None:
+    store, orders = (
+        bench.store,
+        bench.run_file("sft", {"lora": {"r": 4}, "maxSteps": 24, "saveSteps": 4}, name="killed"),
+    )
+    program = Program(tmp_path, orders)
+    begun = len(server.requests)
+
+    def kept() -> bool:
+        """Whether a checkpoint is complete in the store: what it replaces is looked for after that."""
+        return any(asked.method == "GET" and "drafts" in asked.query for asked in server.requests[begun:])
+
+    code = program.stop_when(kept, signal.SIGKILL)
+    assert code == -signal.SIGKILL
+    shutil.rmtree(program.folder / "work")
+    said = program.run()
+    step = re.search(r"checkpoint-(\d+) of an earlier attempt was in the store", said)
+    assert step is not None, said
+    assert f"resuming at step {step[1]}" in said
+    assert store.drafts.restore(orders.cache_key, tmp_path / "after") is None, "what is done needs no checkpoint"
+    output = program.summary.output
+    assert output is not None
+    store.verify(output.digest)
 
 
 def test_a_stage_without_credentials_ends_at_once_and_says_what_is_missing(

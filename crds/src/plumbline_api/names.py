@@ -22,6 +22,7 @@ __all__ = [
     "ENV_STATUS_TOKEN",
     "ENV_STATUS_URL",
     "ENV_TERMINATION_LOG",
+    "ENV_WORK_STAYS",
     "FIELD_MANAGER",
     "GROUP",
     "INPUTS_CONFIG_MAP",
@@ -139,6 +140,8 @@ INPUTS_KEY: Final = "inputs.yaml"
 
 ENV_TERMINATION_LOG: Final = "PLUMBLINE_TERMINATION_LOG"
 """Set by whoever runs a container elsewhere than in a pod: where the Report summary goes."""
+ENV_WORK_STAYS: Final = "PLUMBLINE_WORK_STAYS"
+"""Set, to anything, by whoever keeps a Job's work folder between attempts; a pod's ends with it."""
 ENV_PROGRESS: Final = "PLUMBLINE_PROGRESS"
 """A file to which a Job appends Progress lines; absent where nobody looks."""
 ENV_STATUS_URL: Final = "KUBEFLOW_TRAINER_SERVER_URL"

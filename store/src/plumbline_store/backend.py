@@ -4,7 +4,7 @@ Implemented by `folder` and `bucket`, used by `store`. A back end knows names an
 verified and what a damaged one is worth is the store's business.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from io import BytesIO
@@ -98,5 +98,8 @@ class Backend(Protocol):
     def set_aside(self, key: str) -> None:
         """Take damaged content out of the way, to `keys.aside`; as far as that is permitted."""
 
-    def occupant(self) -> str | None:
-        """The name of something that lies here, whoever made it; None where the place is empty."""
+    def names(self, prefix: str) -> Iterator[str]:
+        """The keys that begin with this, in order, whoever made them; what has no name yet is left out."""
+
+    def remove(self, key: str) -> None:
+        """Let nothing be under this name."""

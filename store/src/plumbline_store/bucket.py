@@ -128,6 +128,10 @@ class Bucket:
         with suppress(StoreError):
             self.objects.move(key, keys.aside(key))
 
-    def occupant(self) -> str | None:
-        """The first object under the prefix."""
-        return self.objects.first()
+    def names(self, prefix: str) -> Iterator[str]:
+        """The objects under a longer prefix."""
+        return self.objects.names(prefix)
+
+    def remove(self, key: str) -> None:
+        """Delete the object."""
+        self.objects.remove(key)

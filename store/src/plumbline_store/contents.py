@@ -59,6 +59,14 @@ class Contents:
         """What is known of it without reading."""
         return self._backend.look(key)
 
+    def names(self, prefix: str) -> Iterator[str]:
+        """The keys that begin with this."""
+        return self._backend.names(prefix)
+
+    def remove(self, key: str) -> None:
+        """Let nothing be under this name."""
+        self._backend.remove(key)
+
     def has(self, file: File) -> bool:
         """Whether a file of an artifact is there at its size (content is verified when read)."""
         entry = self._backend.look(keys.blob(file.sha256))
@@ -75,7 +83,7 @@ class Contents:
 
     def _is_free(self) -> bool:
         """Whether there is nothing here; a store that somebody has begun meanwhile is not free, and no offence."""
-        other = self._backend.occupant()
+        other = next(self._backend.names(""), None)
         if other is not None and not self.exist():
             raise StoreError(
                 self._uri, f"this is no store, but it holds {other}", "choose an empty place for the store"
@@ -94,9 +102,9 @@ class Contents:
         if found != staged.sha256:
             staged.replace(key)
 
-    def pass_on(self, file: File, out: Callable[[bytes], object]) -> None:
-        """Read a file of an artifact; what was handed on is good only when this returns."""
-        key = keys.blob(file.sha256)
+    def pass_on(self, file: File, out: Callable[[bytes], object], key: str = "") -> None:
+        """Read a file of an artifact, or of what lies elsewhere; what was handed on is good only when this returns."""
+        key = key or keys.blob(file.sha256)
         place = self._backend.place(key)
         try:
             with self._backend.read(key) as blob:

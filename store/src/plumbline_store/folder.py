@@ -103,9 +103,21 @@ class Folder:
         with suppress(OSError):
             (self.root / key).replace(self.root / keys.aside(key))
 
-    def occupant(self) -> str | None:
-        """The first name in the folder, but for what a writer leaves behind who is killed before its first file."""
-        with in_plain_words(self.root):
-            if not self.root.exists():
-                return None
-            return min((name for name in os.listdir(self.root) if name != SCRATCH), default=None)
+    def names(self, prefix: str) -> Iterator[str]:
+        """Files, but for the scratch of writers."""
+        start = self.root / prefix if prefix.endswith("/") else self.root
+        for folder, inner, files in os.walk(start):
+            inner[:] = sorted(name for name in inner if Path(folder, name) != self.root / SCRATCH)
+            for name in sorted(files):
+                key = str(Path(folder, name).relative_to(self.root))
+                if key.startswith(prefix):
+                    yield key
+
+    def remove(self, key: str) -> None:
+        """Delete the file, and its folder where that is empty then."""
+        path = self.root / key
+        with in_plain_words(path):
+            path.unlink(missing_ok=True)
+        with suppress(OSError):
+            path.parent.rmdir()
+            path.parent.parent.rmdir()

@@ -5,13 +5,15 @@ blobs/sha256/<2 digits>/<hex>     contents of files, named by their sha256
 manifests/sha256/<hex>.json       canonical manifests, named by their sha256
 cache/<hex>.json                  results of stages, by cache key
 imports/<hex>.json                what was imported from where, so that it need not be hashed again
+drafts/<hex>/record.json          the newest state of unfinished work, by the cache key of its stage
+drafts/<hex>/files/<hex>          its files, named by their sha256
 
 A folder has besides: tmp/, the scratch of living writers.
 """
 
 from typing import Final
 
-__all__ = ["LAYOUT", "aside", "blob", "imported", "manifest", "result"]
+__all__ = ["LAYOUT", "aside", "blob", "draft", "draft_file", "imported", "manifest", "result"]
 
 LAYOUT: Final = "layout.json"
 
@@ -34,6 +36,16 @@ def result(cache_key: str) -> str:
 def imported(key: str) -> str:
     """What is known of an imported path."""
     return f"imports/{_hex(key)}.json"
+
+
+def draft(key: str) -> str:
+    """What is kept of unfinished work."""
+    return f"drafts/{_hex(key)}/record.json"
+
+
+def draft_file(key: str, sha256: str) -> str:
+    """A file of it; with an empty sha256 the folder that they are all in."""
+    return f"drafts/{_hex(key)}/files/{sha256}"
 
 
 def aside(key: str) -> str:

@@ -69,11 +69,22 @@ class Objects:
         written = found["LastModified"] - LOOSE_CLOCK
         return Entry(found["ContentLength"], int(written.timestamp() * 1e9))
 
-    def first(self) -> str | None:
-        """The key of one of them."""
-        with in_s3_words(self.place("")):
-            found = self.client.list_objects_v2(Bucket=self.name, Prefix=self.prefix, MaxKeys=1)
-        return next((str(one["Key"]).removeprefix(self.prefix) for one in found.get("Contents", ())), None)
+    def names(self, prefix: str) -> Iterator[str]:
+        """The keys of those under a longer prefix."""
+        where: dict[str, str] = {}
+        while True:
+            with in_s3_words(self.place(prefix)):
+                found = self.client.list_objects_v2(Bucket=self.name, Prefix=self.prefix + prefix, **where)
+            for one in found.get("Contents", ()):
+                yield str(one["Key"]).removeprefix(self.prefix)
+            if not found.get("IsTruncated"):
+                return
+            where = {"ContinuationToken": found["NextContinuationToken"]}
+
+    def remove(self, key: str) -> None:
+        """Delete an object, if there is one."""
+        with in_s3_words(self.place(key)):
+            self.client.delete_object(**self._at(key))
 
     def move(self, key: str, other: str) -> None:
         """Give an object another key; one of any size."""

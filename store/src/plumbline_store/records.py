@@ -1,17 +1,18 @@
-"""Small documents the store keeps about artifacts: results of stages and imported paths, each with its own checksum.
+"""Small documents that the store keeps: results of stages, imported paths, drafts; each with its own checksum.
 
-Neither is content-addressed, so each file carries the sha256 of what it says, and is worth nothing when it differs.
+None is content-addressed, so each carries the sha256 of what it says, and is worth nothing when it differs.
 """
 
 from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import Field, ValidationError
 
+from plumbline_api.artifact import File
 from plumbline_api.model import Document, canonical_json, digest_of
 from plumbline_api.report import Summary
 from plumbline_api.scalars import Digest
 
-__all__ = ["ImportRecord", "Record", "ResultRecord", "read_record"]
+__all__ = ["DraftRecord", "ImportRecord", "Record", "ResultRecord", "read_record"]
 
 
 class Record(Document):
@@ -51,6 +52,14 @@ class ImportRecord(Record):
     path: str
     fingerprints: dict[str, tuple[int, ...]]
     digest: Digest
+
+
+class DraftRecord(Record):
+    """The newest state of unfinished work: a folder's name and files."""
+
+    key: Digest
+    name: Annotated[str, Field(max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    files: tuple[File, ...]
 
 
 def read_record(kind: type[R], data: bytes) -> R | None:

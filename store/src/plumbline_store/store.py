@@ -22,6 +22,7 @@ from plumbline_store import keys
 from plumbline_store.attempts import attempt, remove_dead
 from plumbline_store.backend import Backend, Content
 from plumbline_store.contents import Contents
+from plumbline_store.drafts import Drafts
 from plumbline_store.errors import ArtifactMissing, DigestMismatch, SourceUnusable, StoreError, in_plain_words
 from plumbline_store.hashing import drain, hash_stream
 from plumbline_store.lineage import Lineage, trace
@@ -42,6 +43,8 @@ class Store:
     def __init__(self, uri: str, backend: Backend) -> None:
         self.uri = uri
         self._contents = Contents(uri, backend)
+        self.drafts = Drafts(self._contents)
+        """Unfinished work."""
 
     # Writing
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from plumbline_api.names import ENV_TERMINATION_LOG
+from plumbline_api.names import ENV_TERMINATION_LOG, ENV_WORK_STAYS
 from plumbline_store import Reporter, Silence, reporter_from
 from plumbline_trainer.world import Nodes, read_nodes
 
@@ -25,6 +25,8 @@ class Settings:
     progress: Reporter
     another_reporter: Callable[[], Reporter] = Silence
     """Makes the same again, for a process that is started to train."""
+    work_stays: bool = False
+    """Whether the next attempt finds the work folder as this one leaves it."""
     nodes: Callable[[], Nodes] = Nodes
     """The pods of this Job; raises BadConfiguration where what is told of them makes no sense."""
 
@@ -35,6 +37,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         termination_log=Path(environment.get(ENV_TERMINATION_LOG) or KUBERNETES_TERMINATION_LOG),
         progress=reporter_from(environment),
         another_reporter=partial(reporter_from, environment),
+        work_stays=bool(environment.get(ENV_WORK_STAYS)),
         nodes=partial(read_nodes, environment),
     )
 

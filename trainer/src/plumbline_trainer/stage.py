@@ -5,7 +5,8 @@ Called by `main`. Nothing heavy is imported before the stage cache was asked and
 
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -20,6 +21,7 @@ from plumbline_store import Reporter, Silence, Store, StoreError, open_store
 from plumbline_trainer.advice import advise
 from plumbline_trainer.checkpoints import SEAL, complete_checkpoints, read_seal
 from plumbline_trainer.failures import StageFailure
+from plumbline_trainer.keeping import WAITING, Keep, fetch_checkpoint, forget_checkpoint, keep_nothing, keeping
 from plumbline_trainer.options import refuse_impossible
 from plumbline_trainer.outcome import describe_failure, library_versions
 from plumbline_trainer.preparation import Prepared, options_of, prepare
@@ -53,6 +55,13 @@ class Stage:
     """The pods that train together."""
     another_reporter: Callable[[], Reporter] = Silence
     """Makes one for a process that is started to train."""
+    work_stays: bool = True
+    """Whether the next attempt finds the work folder as this one leaves it; otherwise checkpoints go into the store."""
+
+    @property
+    def keeps(self) -> bool:
+        """Whether checkpoints go into the store. Those of several pods are made of parts, of which each has its own."""
+        return not self.work_stays and self.nodes.count == 1
 
 
 @dataclass
@@ -82,7 +91,7 @@ def run_stage(stage: Stage) -> Summary:
     record = Record(stage.clock(), {}, {}, {})
     try:
         prepared = _timed(stage, record, "prepare", lambda: _prepare(stage, record))
-        folder = _timed(stage, record, "train", lambda: _train(stage, prepared, record))
+        folder = _timed(stage, record, "train", lambda: _train(stage, store, prepared, record))
         if stage.nodes.rank > 0:
             return Summary(result=Result.SUCCEEDED, cache_key=stage.run.cache_key)
         output = _timed(stage, record, "publish", lambda: _publish(stage, store, folder, prepared.licence))
@@ -92,12 +101,14 @@ def run_stage(stage: Stage) -> Summary:
     summary = Summary(result=Result.SUCCEEDED, cache_key=stage.run.cache_key, output=output)
     summary = _report(stage, store, record, summary, advise(record.counts, record.metrics))
     store.record(stage.run.cache_key, summary)
+    if stage.keeps:
+        forget_checkpoint(store, stage.run.cache_key)
     return summary
 
 
 def clear_work(work: Path) -> None:
     """Give back the space of a stage whose result is recorded and reported."""
-    for name in ("inputs", "checkpoints", "output", "output.new", "cache", "tmp"):
+    for name in ("inputs", "checkpoints", "output", "output.new", "cache", "tmp", WAITING):
         shutil.rmtree(work / name, ignore_errors=True)
 
 
@@ -108,7 +119,7 @@ def _prepare(stage: Stage, record: Record) -> Prepared:
     return prepared
 
 
-def _train(stage: Stage, prepared: Prepared, record: Record) -> Path:
+def _train(stage: Stage, store: Store, prepared: Prepared, record: Record) -> Path:
     """The folder of the finished model: one that an earlier attempt left, or a newly trained one."""
     output = stage.work / "output"
     left = read_seal(output, stage.run.cache_key)
@@ -120,6 +131,9 @@ def _train(stage: Stage, prepared: Prepared, record: Record) -> Path:
     options = options_of(stage.run)
     team = plan_team(stage.nodes, stage.run.threads, options.batch_size, prepared.model.weight_bytes)
     log.info("%d process(es) with %d thread(s) each, on %d node(s)", team.processes, team.threads, team.nodes.count)
+    if stage.keeps:
+        stage.progress.phase("looking for a checkpoint")
+        fetch_checkpoint(store, stage.run.cache_key, stage.work / "checkpoints")
     stage.progress.phase("starting torch")
     train = _load(options)
     from plumbline_trainer.training import Orders
@@ -127,7 +141,8 @@ def _train(stage: Stage, prepared: Prepared, record: Record) -> Path:
     found = complete_checkpoints(stage.work / "checkpoints", stage.run.cache_key)
     orders = Orders(stage.run, prepared, stage.work, stage.progress, stage.stop, ALONE, team.threads, found)
     if team.size == 1:
-        record.metrics.update(train(orders).metrics)
+        with _keeping(stage) as keep:
+            record.metrics.update(train(replace(orders, keep=keep)).metrics)
         return output
     from plumbline_trainer.ranks import run_ranks
 
@@ -153,9 +168,20 @@ def _train_along(stage: Stage, orders: "Orders", train: "Train", world: World, s
     # A thread that reports did not come along when this process was forked.
     reporter = stage.another_reporter() if world.leads else Silence()
     try:
-        train(replace(orders, world=world, stop=stop, progress=ProgressLog(reporter, stage.clock)))
+        with _keeping(stage) if world.leads else nullcontext(keep_nothing) as keep:
+            train(replace(orders, world=world, stop=stop, progress=ProgressLog(reporter, stage.clock), keep=keep))
     finally:
         reporter.close()
+
+
+@contextmanager
+def _keeping(stage: Stage) -> Iterator[Keep]:
+    """What takes checkpoints in this process; its connections are its own."""
+    if not stage.keeps:
+        yield keep_nothing
+        return
+    with keeping(open_store(stage.run.store), stage.run.cache_key, stage.work) as keep:
+        yield keep
 
 
 def _read_model(stage: Stage, folder: Path) -> dict[str, float]:

@@ -23,6 +23,7 @@ from plumbline_api.runfile import RunFile
 from plumbline_trainer.batches import StepOrder
 from plumbline_trainer.checkpoints import Checkpoint, remove_older, seal
 from plumbline_trainer.failures import UnstableTraining
+from plumbline_trainer.keeping import Keep, keep_nothing
 from plumbline_trainer.modelfolder import ModelFolder
 from plumbline_trainer.options import lora_settings
 from plumbline_trainer.output import write_model
@@ -66,6 +67,8 @@ class Orders:
     """Of this process."""
     found: tuple[Checkpoint, ...]
     """Complete checkpoints of an earlier attempt, the newest first."""
+    keep: Keep = keep_nothing
+    """Told of each checkpoint that is sealed, by the process that leads."""
 
     @property
     def checkpoints(self) -> Path:
@@ -238,7 +241,10 @@ class StepWatch(TrainerCallback):
         folder = Path(str(args.output_dir))
         await_others()  # each has a file of its own in it
         if self._orders.world.local_rank == 0:
-            seal(folder / f"checkpoint-{state.global_step}", self._orders.run.cache_key, state.global_step)
+            made = folder / f"checkpoint-{state.global_step}"
+            seal(made, self._orders.run.cache_key, state.global_step)
+            if self._orders.world.leads:
+                self._orders.keep(made)
             remove_older(folder)
             log.info("checkpoint at step %d of %d", state.global_step, state.max_steps)
 

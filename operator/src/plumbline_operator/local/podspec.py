@@ -182,6 +182,7 @@ def _environment(container: Manifest, place: Place, mounts: Sequence[tuple[str, 
         **env,
         names.ENV_TERMINATION_LOG: str(termination_file(place.folder, name)),
         names.ENV_PROGRESS: str(progress_file(place.folder, name)),
+        names.ENV_WORK_STAYS: "yes",
         ATTEMPT_VARIABLE: str(place.folder),
     }
 

@@ -1,0 +1,76 @@
+"""Unfinished work that outlives the machine it was done on: its newest state, replaced as a whole, gone at the end.
+
+Used by the trainer for checkpoints, through `Store.drafts`. Files lie under their sha256, and a record that is written
+last names them, so a state is complete or it is the one before. Who reads it verifies it, as everything here.
+"""
+
+import logging
+from functools import partial
+from pathlib import Path
+
+from plumbline_api.artifact import File, MediaType
+from plumbline_store import keys
+from plumbline_store.attempts import attempt
+from plumbline_store.backend import Content
+from plumbline_store.contents import Contents
+from plumbline_store.errors import ArtifactMissing, DigestMismatch, in_plain_words
+from plumbline_store.records import DraftRecord, read_record
+from plumbline_store.source import Meter, list_source
+
+__all__ = ["Drafts"]
+
+log = logging.getLogger(__name__)
+
+
+class Drafts:
+    """One for each key; two writers of one key may cost each other their draft, and never make a wrong one."""
+
+    def __init__(self, contents: Contents) -> None:
+        self._contents = contents
+
+    def save(self, key: str, folder: Path) -> None:
+        """Keep a folder in place of what was kept under the key before."""
+        files = list_source(folder, MediaType.REPORT, lambda _: True)
+        meter = Meter(files, None)
+        sources = [Content(str(file.at), partial(meter.open, file)) for file in files]
+        with self._contents.writing() as stage:
+            staged = self._contents.each(stage, sources)
+            kept = {keys.draft_file(key, one.sha256): one for one in staged}
+            self._contents.each(lambda place: self._contents.put(kept[place], place), kept)
+            made = tuple(
+                File(path=file.path, sha256=one.sha256, size=one.size) for file, one in zip(files, staged, strict=True)
+            )
+            place = keys.draft(key)
+            stage(Content.of(place, DraftRecord(key=key, name=folder.name, files=made).sealed())).replace(place)
+        for other in self._contents.names(keys.draft_file(key, "")):
+            if other not in kept:
+                self._contents.remove(other)
+
+    def restore(self, key: str, parent: Path) -> Path | None:
+        """The folder that was kept, under its own name in `parent`; None where none is intact."""
+        data = self._contents.read_small(keys.draft(key))
+        found = None if data is None else read_record(DraftRecord, data)
+        if found is None or found.key != key:
+            return None
+        into = parent / found.name
+        try:
+            with in_plain_words(into), attempt(parent, f".{found.name}.restore-") as scratch:
+                whole = scratch / "files"
+                for file in found.files:
+                    (whole / file.path).parent.mkdir(parents=True, exist_ok=True)
+                self._contents.each(partial(self._copy_out, key, whole), found.files)
+                whole.rename(into)
+        except (ArtifactMissing, DigestMismatch) as error:
+            log.warning("%s is not restored: %s", found.name, error)
+            return None
+        return into
+
+    def remove(self, key: str) -> None:
+        """Let go of what was kept under the key."""
+        self._contents.remove(keys.draft(key))
+        for other in self._contents.names(keys.draft_file(key, "")):
+            self._contents.remove(other)
+
+    def _copy_out(self, key: str, folder: Path, file: File) -> None:
+        with (folder / file.path).open("xb") as copy:
+            self._contents.pass_on(file, copy.write, keys.draft_file(key, file.sha256))
