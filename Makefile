@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-real test test-cluster test-faults e2e lint chart bench images generate verify lock clean
+.PHONY: help setup demo demo-real test test-cluster test-faults e2e lint chart bench images bundle generate verify lock clean
 
 PYTHON ?=
 BIN := .venv/bin
@@ -64,6 +64,9 @@ bench: setup ## measure speed against limits, the operator beside kopf on a real
 
 images: setup ## build the container images into build/images (ONLY=guard,operator; FLAGS=--help tells more)
 	@$(BIN)/python -m images.build $(IMAGE_OPTIONS) $(FLAGS)
+
+bundle: setup ## write the air-gap bundle of build/images into build/bundle (KEY=FILE signs it)
+	@$(BIN)/python -m images.bundle $(if $(KEY),--key '$(KEY)') $(FLAGS)
 
 generate: setup ## write every generated file again
 	@for program in $(GENERATORS); do $(BIN)/python $$program || exit 1; done

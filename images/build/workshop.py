@@ -22,7 +22,7 @@ from images.build.sbom import describe
 from images.build.settings import Commit, Settings, version
 from plumbline_api.names import ExitCode
 
-__all__ = ["RECORDS", "Record", "Workshop", "say"]
+__all__ = ["RECORDS", "Record", "Workshop", "read_records", "say"]
 
 MEGABYTE: Final = 1_000_000
 RECORDS: Final = "images.json"
@@ -137,11 +137,7 @@ class Workshop:
 
     def records(self) -> dict[str, Record]:
         """What the newest builds gave, by name."""
-        path = self.output / RECORDS
-        if not path.exists():
-            return {}
-        entries = json.loads(path.read_bytes())["images"]
-        return {entry["name"]: Record(**entry | {"layers": tuple(entry["layers"])}) for entry in entries}
+        return read_records(self.output)
 
     def _order(self, plan: ImagePlan, bases: tuple[str, str]) -> Order:
         base, build_base = bases
@@ -203,6 +199,15 @@ class Workshop:
 
     def _log(self, name: str) -> Path:
         return self.output / "logs" / f"{name}.log"
+
+
+def read_records(output: Path) -> dict[str, Record]:
+    """What the newest builds in an output folder gave, by name; empty before the first."""
+    path = output / RECORDS
+    if not path.exists():
+        return {}
+    entries = json.loads(path.read_bytes())["images"]
+    return {entry["name"]: Record(**entry | {"layers": tuple(entry["layers"])}) for entry in entries}
 
 
 def say(text: str) -> None:

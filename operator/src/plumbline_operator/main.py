@@ -8,6 +8,7 @@ from rich.console import Console
 from typer.exceptions import Abort, Exit, TyperException
 
 from plumbline_api.names import ExitCode
+from plumbline_operator.bundle.errors import BundleError
 from plumbline_operator.cli.app import build_app
 from plumbline_operator.cli.errors import CommandError
 from plumbline_operator.cli.manifests import ManifestProblems
@@ -37,7 +38,7 @@ def run_command(arguments: Sequence[str]) -> int:
         count = len(error.problems)
         complain(f"plumbline: {count} {'problem' if count == 1 else 'problems'}; nothing was done")
         return ExitCode.BAD_SPEC
-    except (CommandError, LocalError, StoreError) as error:
+    except (BundleError, CommandError, LocalError, StoreError) as error:
         complain(f"plumbline: {error}")
         return error.exit_code
     except Exit as ending:

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from plumbline_operator.cli import operating, reading, working
+from plumbline_operator.cli.bundling import build_bundle_app
 from plumbline_operator.cli.manifests import load_manifests
 from plumbline_operator.cli.settings import caller_environment
 
@@ -43,6 +44,7 @@ def build_app() -> typer.Typer:
     )
     for command in (run, serve, validate, get, describe, logs, events, delete, retry, lineage, push, operator, version):
         app.command()(command)
+    app.add_typer(build_bundle_app(), name="bundle")
     return app
 
 
