@@ -1,4 +1,4 @@
-"""What a store stands on: few verbs on named contents, which a folder and a bucket have both.
+"""What a store stands on: seven verbs on named contents, which a folder and a bucket have both.
 
 Implemented by `folder` and `bucket`, used by `store`. A back end knows names and bytes; what they mean, when they are
 verified and what a damaged one is worth is the store's business.
