@@ -1,6 +1,6 @@
 """Argo CD's Lua machine, as its util/lua/lua.go sets it up.
 
-Lua 5.1 with the base, package and table libraries, and an `os` that knows the time and nothing else.
+Lua 5.1 with the base, package and table libraries, and for whoever requires it an `os` that knows the time and nothing else.
 """
 
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ __all__ = ["ARGOCD", "Health", "discover", "health_of", "perform"]
 ARGOCD = ROOT / "charts/plumbline/argocd"
 STATES = {"Healthy", "Progressing", "Degraded", "Suspended", "Missing", "Unknown"}
 """What isValidHealthStatusCode lets pass."""
-TAKEN_AWAY = ("string", "math", "io", "debug", "coroutine", "bit", "jit")
-SAFE_OS = "os = {time = os.time, date = os.date}"
+TAKEN_AWAY = ("os", "string", "math", "io", "debug", "coroutine", "bit", "jit")
+SAFE_OS = "local safe = {time = os.time, date = os.date}; package.preload.os = function() return safe end"
 
 Object = dict[str, Any]
 
@@ -54,7 +54,7 @@ def _run(script: str, thing: Object) -> Any:
     lua = LuaRuntime(unpack_returned_tuples=True, register_eval=False, register_builtins=False)
     lua.execute(SAFE_OS)
     for library in TAKEN_AWAY:
-        lua.execute(f"{library} = nil")
+        lua.execute(f"{library}, package.loaded.{library} = nil, nil")
     lua.globals()["obj"] = _to_lua(lua, thing)
     return _from_lua(lua.execute(script))
 

@@ -1,4 +1,7 @@
 -- A nonce that was never used starts a new attempt of what has failed.
+-- Argo CD has no global of this name.
+local os = require("os")
+
 if obj.metadata.annotations == nil then
   obj.metadata.annotations = {}
 end
