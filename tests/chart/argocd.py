@@ -1,6 +1,6 @@
 """Argo CD's Lua machine, as its util/lua/lua.go sets it up.
 
-Lua 5.1 with the base, package and table libraries, and for whoever requires it an `os` that knows the time and nothing else.
+Lua 5.1 with the base, package and table libraries, and an `os` that knows the time alone, for whoever requires it.
 """
 
 from dataclasses import dataclass
