@@ -8,16 +8,9 @@ import yaml
 
 from plumbline_operator.bundle.files import CHARTS, CRDS, LAYOUT, VALUES
 from plumbline_operator.bundle.needed import NeededImage
+from plumbline_operator.bundle.push import tag_of
 
-__all__ = ["hauler_manifest", "image_list", "tag_of", "third_parties", "values_of", "zarf_manifest"]
-
-
-def tag_of(image: NeededImage) -> str:
-    """A tag that can only ever mean this image.
-
-    A registry may remove what has no tag, and one that moved on would leave an older release's images without.
-    """
-    return f"{image.tag}-{image.digest.removeprefix('sha256:')[:12]}"
+__all__ = ["hauler_manifest", "image_list", "third_parties", "values_of", "zarf_manifest"]
 
 
 def values_of(images: Iterable[NeededImage]) -> str:

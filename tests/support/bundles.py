@@ -24,16 +24,20 @@ VERSION = "0.1.0"
 MEDIA = "application/vnd.oci.image.index.v1+json"
 
 
-def small_images(folder: Path, names: tuple[str, ...] = NAMES, version: str = VERSION) -> Path:
-    """What `make images` would leave, with images of one small layer each."""
+def small_images(
+    folder: Path, names: tuple[str, ...] = NAMES, version: str = VERSION, salt: bytes = b"", *, alike: bool = False
+) -> Path:
+    """What `make images` would leave, with images of one small layer each: other ones with salt, the same if alike."""
     layout = folder / "oci"
     (layout / "blobs/sha256").mkdir(parents=True)
     entries, records = [], []
     for name in names:
         single = folder / f"single-{name}"
-        digest = oci.write_layout(single, oci.Image({"bin/it": name.encode() * 1000}, (name,)))
+        digest = oci.write_layout(
+            single, oci.Image({"bin/it": salt + (b"it" if alike else name.encode()) * 1000}, (name,))
+        )
         for blob in (single / "blobs/sha256").iterdir():
-            blob.rename(layout / "blobs/sha256" / blob.name)
+            blob.replace(layout / "blobs/sha256" / blob.name)
         (entry,) = json.loads((single / "index.json").read_bytes())["manifests"]
         entries.append({**entry, "annotations": {REFERENCE: name}})
         records.append(_record(name, digest, version))

@@ -141,6 +141,15 @@ def test_a_damaged_layer_does_not_get_into_a_bundle(tmp_path: Path) -> None:
     assert "does not have the digest of its name" in refusal(tmp_path, built)
 
 
+def test_what_a_builder_left_in_the_layout_without_a_name_stays_there(tmp_path: Path) -> None:
+    built = bundles.small_images(tmp_path / "built")
+    index = json.loads((built / "oci/index.json").read_text())
+    left = {**index["manifests"][0], "digest": f"sha256:{'0' * 64}", "annotations": {}}
+    (built / "oci/index.json").write_text(json.dumps({**index, "manifests": [left, *index["manifests"]]}))
+    folder = write_bundle(Sources(ROOT, built, read_records(built)), tmp_path / "out", None)
+    assert len(json.loads((folder / "images/index.json").read_bytes())["manifests"]) == len(bundles.NAMES)
+
+
 def test_no_images_at_all_are_said_to_be_missing(tmp_path: Path) -> None:
     assert "lacks engine,evaluator,guard,operator,trainer" in refusal(tmp_path, tmp_path / "nothing")
 

@@ -42,10 +42,10 @@ class Layout:
         self.folder = folder
 
     def images(self) -> Mapping[str, Part]:
-        """Every image by its name.
+        """Every image by its name. One without is what a name meant before; builders leave it.
 
         Raises:
-            BundleError: The folder is no layout of named images.
+            BundleError: The folder is no layout, or a name means two images.
         """
         marker, index = self._json(self.folder / "oci-layout"), self._json(self.folder / "index.json")
         if marker.get("imageLayoutVersion") != "1.0.0":
@@ -53,9 +53,10 @@ class Layout:
         found: dict[str, Part] = {}
         for entry in index.get("manifests", ()):
             name = entry.get("annotations", {}).get(REFERENCE, "")
-            if not name or name in found:
-                raise self._damaged(f"has {f'two images of the name {name}' if name else 'an image without a name'}")
-            found[name] = self._part(entry, is_manifest=True)
+            if name in found:
+                raise self._damaged(f"has two images of the name {name}")
+            if name:
+                found[name] = self._part(entry, is_manifest=True)
         return found
 
     def parts(self, image: Part) -> tuple[Part, ...]:
