@@ -4,7 +4,12 @@ The operator lives in a namespace of its own and a team in another; both enforce
 """
 
 import json
-from collections.abc import Mapping
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +21,7 @@ from tests.e2e.pods import PULL_SECRET
 from tests.e2e.realcluster import RealCluster
 from tests.support.objectstore import ObjectStore
 
-__all__ = ["IMAGES", "Images", "Installation", "TeamStore", "find_images", "in_a_bucket", "install", "on_a_volume"]
+__all__ = ["IMAGES", "Images", "Installation", "TeamStore", "find_images", "in_a_bucket", "installed", "on_a_volume"]
 
 ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / "build/images"
@@ -118,37 +123,68 @@ class Installation:
         log = self.cluster.kubectl(f"--namespace={OPERATOR}", "logs", operator, "--tail=60", check=False)
         return "\n".join([*(self.kubectl(*one, check=False) for one in words), log.stdout, log.stderr])
 
-    def uninstall(self) -> None:
-        """Remove the release; what it keeps stays."""
-        self.cluster.helm("uninstall", RELEASE, f"--namespace={OPERATOR}", "--wait")
+    def push(self, manifests: Path) -> None:
+        """`plumbline push --apply`, of what manifests name.
+
+        Raises:
+            AssertionError: It ended with another code than 0.
+        """
+        command = ["push", "-f", str(manifests), "--store", self.store.uri, "-n", self.team, "--apply"]
+        environment = {**os.environ, "KUBECONFIG": str(self.cluster.plane.kubeconfig), **self.store.environment}
+        program = [sys.executable, "-m", "plumbline_operator", *command]
+        done = subprocess.run(program, env=environment, check=False, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def wait(self, condition: str, thing: str, seconds: float = 600) -> None:
+        """`kubectl wait`.
+
+        Raises:
+            AssertionError: It did not come to that; says what went on.
+        """
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            words = ("wait", f"--for=condition={condition}", thing, "--timeout=30s")
+            if self.kubectl(*words, check=False).endswith("condition met\n"):
+                return
+        raise AssertionError(f"{thing} is not {condition}\n{self.describe()}")
 
 
-def install(cluster: RealCluster, images: Images, team: str, store: TeamStore, folder: Path) -> Installation:
-    """`helm install --wait` and `helm test`, for a team whose namespace and pull secret are there.
+@contextmanager
+def installed(
+    cluster: RealCluster, images: Images, team: str, folder: Path, make_store: Callable[[], TeamStore]
+) -> Iterator[Installation]:
+    """`helm install --wait` and `helm test` for a new team; afterwards the release and the team are gone.
 
     Raises:
         AssertionError: Helm refused, or the operator did not come up.
     """
-    restricted = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
-    secret = cluster.registry.pull_secret(PULL_SECRET)
-    secret["metadata"]["namespace"] = OPERATOR
-    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": OPERATOR, "labels": restricted}}
-    cluster.apply(namespace, secret)
+    for name in (OPERATOR, team):
+        cluster.apply(_restricted(name), _within(name, cluster.registry.pull_secret(PULL_SECRET)))
+    store = make_store()
     values = folder / "values-here.yaml"
-    values.write_text(
-        yaml.safe_dump(
-            {
-                "global": {"imageRegistry": cluster.registry.name, "imagePullSecrets": [PULL_SECRET]},
-                "images": images.push(cluster),
-                "watchNamespaces": [team],
-                "store": store.values,
-            }
-        ),
-        encoding="utf-8",
-    )
-    place = f"--namespace={OPERATOR}"
-    cluster.helm(
-        "install", RELEASE, str(ROOT / "charts/plumbline"), place, f"--values={values}", "--wait", "--timeout=110s"
-    )
-    cluster.helm("test", RELEASE, place, "--timeout=60s")
-    return Installation(cluster, team, store)
+    wanted = {
+        "global": {"imageRegistry": cluster.registry.name, "imagePullSecrets": [PULL_SECRET]},
+        "images": images.push(cluster),
+        "watchNamespaces": [team],
+        "store": store.values,
+    }
+    values.write_text(yaml.safe_dump(wanted), encoding="utf-8")
+    release, chart = (RELEASE, f"--namespace={OPERATOR}"), str(ROOT / "charts/plumbline")
+    found = Installation(cluster, team, store)
+    try:
+        cluster.helm("install", *release, chart, f"--values={values}", "--wait", "--timeout=110s")
+        cluster.helm("test", *release, "--timeout=60s")
+        yield found
+        found.kubectl("delete", "plumbline", "--all", "--timeout=60s")
+    finally:
+        cluster.helm("uninstall", *release, "--wait", check=False)
+        cluster.kubectl("delete", "namespace", team, "--wait=false", check=False)
+
+
+def _restricted(name: str) -> Object:
+    labels = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+
+
+def _within(namespace: str, thing: Object) -> Object:
+    return {**thing, "metadata": {**thing["metadata"], "namespace": namespace}}
