@@ -67,6 +67,7 @@ spec:
   subject: {alignmentRun: {name: small}}
   baseline: {alignmentRun: {name: small-base}}
   suites: [{name: small-attacks}]
+  compute: {cpu: 500m}
   rules:
     - {metric: harmful_compliance_rate, atMost: "0.20", confidence: "0.95"}
 """
@@ -84,6 +85,7 @@ kind: GuardedInference
 metadata: {name: small}
 spec:
   gate: {name: small}
+  compute: {cpu: 500m}
   engine: {maxTokens: 24}
   guard:
     rules: {configMap: {name: small-rules}}

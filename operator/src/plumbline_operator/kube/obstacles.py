@@ -21,9 +21,11 @@ from plumbline_operator.observed import Problem
 __all__ = ["PATIENCE", "Obstacle", "find_ailing_sidecar", "find_obstacle"]
 
 PATIENCE: Final = timedelta(seconds=60)
-"""What takes this long without a word is worth telling: volumes that are not mounted, pods that are not made."""
+"""What takes this long without a word is worth telling, such as pods that are not made."""
 _RESTARTS: Final = 3
 """A container that ends this often before it is ready will do so again."""
+SET_UP: Final = timedelta(minutes=5)
+"""How long a pod may be set up on its node before that is worth a word: images of gigabytes take minutes."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ def find_obstacle(pod: Raw, now: datetime) -> Obstacle | None:
         found = _container_obstacle(pod, container)
         if found is not None:
             return found
-    return _unmounted(pod, scheduled, now)
+    return _not_set_up(pod, scheduled, now)
 
 
 def find_ailing_sidecar(pod: Raw) -> Obstacle | None:
@@ -176,11 +178,17 @@ _WAITING: Final[Mapping[str, Callable[[Raw, Raw, str], Obstacle]]] = {
 """By the reason that the kubelet gives for a container that waits."""
 
 
-def _unmounted(pod: Raw, scheduled: Raw | None, now: datetime) -> Obstacle | None:
-    """A pod on a node whose sandbox does not come up: its volumes are mounted first, so they are the likely cause."""
+def _not_set_up(pod: Raw, scheduled: Raw | None, now: datetime) -> Obstacle | None:
+    """A pod on a node that stays without a sandbox, as far as its status says.
+
+    The kubelet writes nothing into it between a volume that cannot be mounted, or a network that does not come up, and
+    the end of a pull that may take minutes: only its events tell these apart.
+    """
     since = None if scheduled is None else moment(scheduled.get("lastTransitionTime"))
     sandbox = condition(pod, "PodReadyToStartContainers")
-    if since is None or sandbox is None or is_true(pod, "PodReadyToStartContainers") or now - since < PATIENCE:
+    if since is None or sandbox is None or is_true(pod, "PodReadyToStartContainers") or now - since < SET_UP:
         return None
-    fact = f"volumes or network of pod {name_of(pod)} are not ready; `kubectl describe pod {name_of(pod)}` names them"
-    return Obstacle(Problem(Reason.VOLUME_MISSING, fact))
+    fact = (
+        f"pod {name_of(pod)} is still being set up: an image is being pulled, or a volume or its network is not ready"
+    )
+    return Obstacle(Problem(Reason.NOT_STARTED, f"{fact}; `kubectl describe pod {name_of(pod)}` says which"))
