@@ -59,6 +59,7 @@ PLANTED: dict[str, tuple[str, Callable[[Schema], object]]] = {
     "fraction": ("STR02", lambda crd: at(crd, "spec.rules[].minSamples").update(type="number")),
     "field without words": ("STR03", lambda crd: at(crd, "spec.subject").pop("description")),
     "default null": ("STR04", lambda crd: at(crd, "spec.compute").update(default=None)),
+    "default in an atomic list": ("LST08", lambda crd: at(crd, "spec.rules[].minSamples").update(default=30)),
     "default of another type": ("STR04", lambda crd: at(crd, "spec.rules[].minSamples").update(default="30")),
     "map with fields": ("OBJ01", lambda crd: at(crd, "spec.subject").update(TEXTS)),
     "closed object": ("OBJ02", lambda crd: at(crd, "spec.subject").update(additionalProperties=False)),

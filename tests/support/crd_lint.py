@@ -194,6 +194,8 @@ def _list(path: str, schema: Schema) -> Iterator[str]:
         yield "LST04 a set holds plain values"
     if items.get("type") == "object" and kind != "map" and path not in UNKEYED:
         yield "LST05 a list of objects needs a key, or a reason in UNKEYED"
+    if kind == "atomic" and any("default" in inner for _, inner in nodes(items)):
+        yield "LST08 whoever applies an atomic list owns all of it, so a default inside differs from git for ever"
     keys = schema.get("x-kubernetes-list-map-keys", [])
     if (kind == "map") != bool(keys):
         yield "LST06 keys belong to a list-map, and it to them"

@@ -68,7 +68,7 @@ class Toleration(Document):
     @constraint(
         "must be Exists where there is no key",
         field="operator",
-        cel="has(self.key) || self.operator == 'Exists'",
+        cel="has(self.key) || (has(self.operator) && self.operator == 'Exists')",
     )
     def _has_a_key(self) -> bool:
         return self.key is not None or self.operator == TolerationOperator.EXISTS
@@ -76,7 +76,7 @@ class Toleration(Document):
     @constraint(
         "is compared with Equal only; leave it out with Exists",
         field="value",
-        cel="!has(self.value) || self.operator == 'Equal'",
+        cel="!has(self.value) || !has(self.operator) || self.operator == 'Equal'",
     )
     def _compares_a_value(self) -> bool:
         return self.value is None or self.operator == TolerationOperator.EQUAL

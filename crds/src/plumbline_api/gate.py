@@ -176,7 +176,7 @@ class EvalGateSpec(Document):
     @constraint(
         "must hold one at least that is Required, or nothing could fail",
         field="rules",
-        cel=f"self.rules.exists(rule, rule.enforcement == '{Enforcement.REQUIRED}')",
+        cel=f"self.rules.exists(rule, !has(rule.enforcement) || rule.enforcement == '{Enforcement.REQUIRED}')",
     )
     def _can_fail(self) -> bool:
         return any(rule.enforcement == Enforcement.REQUIRED for rule in self.rules)

@@ -98,7 +98,9 @@ class _Writer:
             case "array":
                 node.setdefault(LIST_TYPE, "atomic")
                 _require(node, path, "maxItems")
-                node["items"] = self.write(node["items"], f"{path}[]", inside)
+                items = self.write(node["items"], f"{path}[]", inside)
+                # Whoever applies such a list owns all of it: a default inside would be a difference to git for ever.
+                node["items"] = _without_defaults(items) if node[LIST_TYPE] == "atomic" else items
             case "string":
                 if "enum" not in node and node.get("format") != "date-time":
                     _require(node, path, "maxLength")
@@ -191,6 +193,17 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_plain(entry) for entry in value]
     return value.value if isinstance(value, Enum) else value
+
+
+def _without_defaults(schema: Schema) -> Schema:
+    """A schema that fills nothing in."""
+    made = {key: value for key, value in schema.items() if key != "default"}
+    for key in ("items", "additionalProperties"):
+        if key in made:
+            made[key] = _without_defaults(made[key])
+    if "properties" in made:
+        made["properties"] = {name: _without_defaults(inner) for name, inner in made["properties"].items()}
+    return made
 
 
 def _shortest(default: Any, schema: Schema) -> Any:
