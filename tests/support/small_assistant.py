@@ -103,10 +103,10 @@ spec:
       sft:
         dataset: {{file: {{path: data/{name}.jsonl}}}}
         learningRate: "1e-3"
-        maxSteps: 60
+        maxSteps: 300
         batchSize: 16
         maxLength: 96
-        saveSteps: 10
+        saveSteps: 20
 """
 _BROKEN = """\
 apiVersion: plumbline.dev/v1alpha1
