@@ -71,20 +71,20 @@ class Builder:
             command += ["--secret", f"id={name},src={file}"]
         return [*command, str(order.context)]
 
-    def export(self, tag: str, layout: Path, reference: str, log: Path) -> None:
-        """Write a built image into an OCI layout, under a reference of its own; layers that are there stay.
+    def export(self, tag: str, layout: Path, log: Path) -> None:
+        """Write a built image into an OCI layout, alone and uncompressed; layers that are there are not written again.
 
         Raises:
             BuildError: It failed.
         """
-        if self.name != "docker":
-            _run([self.name, "push", "--quiet", tag, f"oci:{layout}:{reference}"], log)
+        if self.name == "docker":
+            archive = layout.with_suffix(".tar")
+            _run(["docker", "save", "--output", str(archive), tag], log)
+            shutil.unpack_archive(archive, layout, filter="data")
+            archive.unlink()
             return
-        # What docker saves has no compressed layers, so skopeo copies it.
-        archive = layout.with_suffix(".tar")
-        _run(["docker", "save", "--output", str(archive), tag], log)
-        _run(["skopeo", "copy", f"docker-archive:{archive}", f"oci:{layout}:{reference}"], log)
-        archive.unlink()
+        flags = ["--quiet", "--dest-oci-accept-uncompressed-layers"]
+        _run(["skopeo", "copy", *flags, f"containers-storage:{tag}", f"oci:{layout}"], log)
 
     def storage(self) -> Path | None:
         """Where it keeps its layers; None where it does not say."""
@@ -122,7 +122,7 @@ def find_builder(wanted: str = "") -> Builder:
         if problem is None:
             return Builder(name)
         problems.append(f"{name} {problem}")
-    raise BuildError(f"{'; '.join(problems)}. Install one: apt-get install buildah", ExitCode.BAD_CONFIG)
+    raise BuildError(f"{'; '.join(problems)}. Install one: apt-get install buildah skopeo", ExitCode.BAD_CONFIG)
 
 
 def _problem(name: str) -> str | None:
@@ -131,7 +131,7 @@ def _problem(name: str) -> str | None:
     command, problem = _PROBES[name]
     if subprocess.run(command, check=False, capture_output=True).returncode != 0:
         return problem
-    return "needs skopeo beside it: apt-get install skopeo" if name == "docker" and not shutil.which("skopeo") else None
+    return None if name == "docker" or shutil.which("skopeo") else "needs skopeo, which copies what it built"
 
 
 def _run(command: Sequence[str], log: Path) -> None:

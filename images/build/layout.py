@@ -2,15 +2,21 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["REFERENCE", "Blob", "StoredImage", "blob_path", "prune", "read_image", "settle"]
+from images.build.compression import compress
+
+__all__ = ["REFERENCE", "Blob", "StoredImage", "adopt", "blob_path", "plain_layers", "pretend", "prune", "read_image"]
 
 REFERENCE: Final = "org.opencontainers.image.ref.name"
 """The annotation that gives an image of a layout its name."""
+
+
+_MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
+_INDEX: Final = "application/vnd.oci.image.index.v1+json"
 
 
 @dataclass(frozen=True)
@@ -56,22 +62,50 @@ def read_image(layout: Path, reference: str) -> StoredImage:
     )
 
 
-def settle(layout: Path, reference: str, created: str) -> None:
-    """Take out of an image what tells of the builder's cache and not of the image, and say when it was made.
+def plain_layers(layout: Path) -> dict[str, Blob]:
+    """The layers that a layout has, by the digest of what they are uncompressed."""
+    found: dict[str, Blob] = {}
+    for entry in _images(layout):
+        image = read_image(layout, entry["annotations"][REFERENCE])
+        found |= zip(image.settings["rootfs"]["diff_ids"], image.layers, strict=True)
+    return found
 
-    Otherwise the digest would depend on which layers the builder had: it notes the images of its own steps.
+
+def adopt(raw: Path, layout: Path, reference: str, created: str, known: Mapping[str, Blob]) -> StoredImage:
+    """Take the one image of a builder's layout, whose layers are not compressed, into ours.
+
+    `known` are layers that our layout has already, by the digest of what they are uncompressed. What tells of the
+    builder's cache and not of the image is left behind: otherwise the digest would depend on which layers the builder
+    had, because it notes the images of its own steps.
     """
-    index = _index(layout)
-    (entry,) = (each for each in index["manifests"] if each.get("annotations", {}).get(REFERENCE) == reference)
-    manifest = _json(blob_path(layout, entry["digest"]))
-    config = _json(blob_path(layout, manifest["config"]["digest"]))
+    (entry,) = _index(raw)["manifests"]
+    found = _json(blob_path(raw, entry["digest"]))
+    config = _json(blob_path(raw, found["config"]["digest"]))
     config["created"] = created
     for step in config.get("history", ()):
         step.pop("comment", None)
-    manifest.pop("annotations", None)
-    manifest["config"] |= _store(layout, config)
-    entry |= _store(layout, manifest)
-    (layout / "index.json").write_text(json.dumps(index), encoding="utf-8")
+    (layout / "blobs/sha256").mkdir(parents=True, exist_ok=True)
+    layers = [known.get(plain) or _compressed(raw, plain, layout) for plain in config["rootfs"]["diff_ids"]]
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": _MANIFEST,
+        "config": _store(layout, config, "application/vnd.oci.image.config.v1+json"),
+        "layers": [_descriptor(layer) for layer in layers],
+    }
+    named = _store(layout, manifest, _MANIFEST) | {"annotations": {REFERENCE: reference}}
+    (layout / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}', encoding="utf-8")
+    others = [each for each in _images(layout) if each.get("annotations", {}).get(REFERENCE) != reference]
+    index = {"schemaVersion": 2, "mediaType": _INDEX, "manifests": [*others, named]}
+    (layout / "index.json").write_text(json.dumps(index, indent=1), encoding="utf-8")
+    return read_image(layout, reference)
+
+
+def pretend(raw: Path, known: Iterable[str]) -> None:
+    """Let a layout look as if it had these layers, so that a builder does not write them again."""
+    for digest in known:
+        path = blob_path(raw, digest)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
 
 
 def blob_path(layout: Path, digest: str) -> Path:
@@ -97,12 +131,27 @@ def _index(layout: Path) -> Any:
     return _json(layout / "index.json")
 
 
-def _store(layout: Path, content: Any) -> dict[str, Any]:
-    """Write a document as a blob; gives what its descriptor says of it."""
+def _compressed(raw: Path, plain: str, layout: Path) -> Blob:
+    target = layout / f".{plain.rpartition(':')[2]}"
+    digest, size = compress(blob_path(raw, plain), target)
+    target.rename(blob_path(layout, digest))
+    return Blob(digest, size, "application/vnd.oci.image.layer.v1.tar+gzip")
+
+
+def _store(layout: Path, content: Any, media_type: str) -> dict[str, Any]:
+    """Write a document as a blob; gives its descriptor."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
-    digest = f"sha256:{hashlib.sha256(text).hexdigest()}"
-    blob_path(layout, digest).write_bytes(text)
-    return {"digest": digest, "size": len(text)}
+    blob = Blob(f"sha256:{hashlib.sha256(text).hexdigest()}", len(text), media_type)
+    blob_path(layout, blob.digest).write_bytes(text)
+    return _descriptor(blob)
+
+
+def _descriptor(blob: Blob) -> dict[str, Any]:
+    return {"mediaType": blob.media_type, "digest": blob.digest, "size": blob.size}
+
+
+def _images(layout: Path) -> list[dict[str, Any]]:
+    return list(_index(layout)["manifests"]) if (layout / "index.json").exists() else []
 
 
 def _blob(descriptor: Mapping[str, Any]) -> Blob:

@@ -6,6 +6,7 @@ Called by the main program.
 import json
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -17,7 +18,7 @@ from images.build.catalogue import ROOT, ImagePlan
 from images.build.contents import merge, read_layer
 from images.build.debian import ARCHIVES, CHECKSUMS, RELEASE, make_archives
 from images.build.errors import BuildError
-from images.build.layout import StoredImage, prune, read_image, settle
+from images.build.layout import StoredImage, adopt, plain_layers, pretend, prune
 from images.build.sbom import describe
 from images.build.settings import Commit, Settings, version
 from plumbline_api.names import ExitCode
@@ -120,9 +121,7 @@ class Workshop:
         self.builder.build(order, self._log(plan.name))
         layout = self.output / (f"{LAYOUT}-again" if self.settings.again else LAYOUT)
         say(f"{plan.name} ({place}): writing it to {layout}")
-        self.builder.export(order.tag, layout, plan.name, self._log(plan.name))
-        settle(layout, plan.name, self.commit.created)
-        image = read_image(layout, plan.name)
+        image = self._hand_over(order.tag, layout, plan.name)
         if self.settings.again:
             self._compare(plan, image)
             shutil.rmtree(layout)
@@ -134,6 +133,14 @@ class Workshop:
         say(f"{plan.name} ({place}): {record.digest}, {sizes}, {record.seconds} s")
         _check_size(plan, record)
         return record
+
+    def _hand_over(self, tag: str, layout: Path, name: str) -> StoredImage:
+        known = plain_layers(layout)
+        with tempfile.TemporaryDirectory(prefix=".export-", dir=self.output) as folder:
+            raw = Path(folder, "oci")
+            pretend(raw, known)
+            self.builder.export(tag, raw, self._log(name))
+            return adopt(raw, layout, name, self.commit.created, known)
 
     def records(self) -> dict[str, Record]:
         """What the newest builds gave, by name."""

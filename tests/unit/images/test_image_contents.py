@@ -5,16 +5,19 @@ import hashlib
 import io
 import json
 import tarfile
+import zlib
 from pathlib import Path
 
 import pytest
 
 from images.build.archive import Entry, read_archive, write_archive
+from images.build.compression import compress
 from images.build.contents import Component, Contents, merge, read_layer
 from images.build.debian import is_left_out
-from images.build.layout import REFERENCE, Blob, blob_path, prune, read_image, settle
+from images.build.layout import REFERENCE, Blob, adopt, blob_path, plain_layers, pretend, prune, read_image
 from images.build.sbom import describe
 
+CREATED = "2025-11-21T20:00:00Z"
 METADATA = "Metadata-Version: 2.4\nName: typing_extensions\nVersion: 4.16.0\nLicense-Expression: PSF-2.0\n\nA text.\n"
 STATUS = "Package: libc6\nVersion: 2.36-9\nArchitecture: amd64\nDescription: x\n Package: none\n"
 FILES = {
@@ -62,23 +65,81 @@ def test_an_image_of_a_layout_is_found_by_its_name(layout: Path) -> None:
     assert image.compressed == sum(path.stat().st_size for path in layout.glob("blobs/*/*"))
 
 
-def test_a_digest_does_not_depend_on_the_builders_cache(layout: Path, tmp_path: Path) -> None:
-    image = read_image(layout, "guard")
-    digests = set()
-    for step in ("step 1", "step 2"):
-        config = store(
-            layout, json.dumps({"created": step, "history": [{"created_by": "COPY", "comment": step}]}).encode()
-        )
-        parts = [{"digest": each.digest, "size": each.size, "mediaType": "x"} for each in (config, *image.layers)]
-        noted = {"config": parts[0], "layers": parts[1:], "annotations": {"org.opencontainers.image.base.digest": step}}
-        manifest = store(layout, json.dumps(noted).encode())
-        entry = {"digest": manifest.digest, "size": manifest.size, "annotations": {REFERENCE: "guard"}}
-        (layout / "index.json").write_text(json.dumps({"manifests": [entry]}))
-        settle(layout, "guard", "2025-11-21T20:00:00Z")
-        digests.add(read_image(layout, "guard").digest)
-    assert len(digests) == 1
-    settled = read_image(layout, "guard").settings
-    assert settled == {"created": "2025-11-21T20:00:00Z", "history": [{"created_by": "COPY"}]}
+def built(folder: Path, plain: list[bytes], note: str) -> Path:
+    """What a builder writes: plain layers, and notes of its own."""
+    layers = [store(folder, content) for content in plain]
+    config = store(
+        folder,
+        json.dumps(
+            {
+                "created": note,
+                "config": {"User": "65532:65532"},
+                "history": [{"created_by": "COPY", "comment": note}],
+                "rootfs": {"type": "layers", "diff_ids": [layer.digest for layer in layers]},
+            }
+        ).encode(),
+    )
+    described = [{"digest": each.digest, "size": each.size, "mediaType": "x"} for each in (config, *layers)]
+    noted = {
+        "config": described[0],
+        "layers": described[1:],
+        "annotations": {"org.opencontainers.image.base.digest": note},
+    }
+    manifest = store(folder, json.dumps(noted).encode())
+    (folder / "index.json").write_text(json.dumps({"manifests": [{"digest": manifest.digest, "size": manifest.size}]}))
+    return folder
+
+
+def test_a_digest_depends_on_no_note_of_the_builder(tmp_path: Path) -> None:
+    images = [
+        adopt(built(tmp_path / note, [b"base", b"own"], note), tmp_path / f"oci-{note}", "guard", CREATED, {})
+        for note in ("one", "two")
+    ]
+    assert images[0].digest == images[1].digest
+    assert images[0].settings["created"] == CREATED
+    assert images[0].settings["history"] == [{"created_by": "COPY"}]
+    assert images[0].settings["config"] == {"User": "65532:65532"}
+
+
+def test_a_layer_that_is_there_is_taken_and_not_compressed_again(tmp_path: Path) -> None:
+    layout = tmp_path / "oci"
+    first = adopt(built(tmp_path / "first", [b"base", b"own"], "a"), layout, "trainer", CREATED, {})
+    known = plain_layers(layout)
+    raw = built(tmp_path / "second", [b"base", b"changed"], "b")
+    base = next(iter(known))
+    blob_path(raw, base).write_bytes(b"")
+    second = adopt(raw, layout, "engine", CREATED, known)
+    assert second.layers[0] == first.layers[0]
+    assert second.layers[1] != first.layers[1]
+    assert gzip.decompress(blob_path(layout, second.layers[1].digest).read_bytes()) == b"changed"
+    assert read_image(layout, "trainer") == first
+
+
+def test_an_image_replaces_the_one_of_its_name_and_nothing_stays_behind(tmp_path: Path) -> None:
+    layout = tmp_path / "oci"
+    adopt(built(tmp_path / "first", [b"old"], "a"), layout, "guard", CREATED, {})
+    adopt(built(tmp_path / "second", [b"new"], "b"), layout, "guard", CREATED, {})
+    assert prune(layout) > 0
+    assert len(json.loads((layout / "index.json").read_text())["manifests"]) == 1
+    assert len(list(layout.glob("blobs/*/*"))) == 3
+
+
+def test_a_builder_is_told_of_layers_that_need_not_be_written(tmp_path: Path) -> None:
+    pretend(tmp_path, ["sha256:aa", "sha256:bb"])
+    assert sorted(path.name for path in tmp_path.glob("blobs/sha256/*")) == ["aa", "bb"]
+
+
+@pytest.mark.parametrize("size", [0, 1, (4 << 20) - 1, 4 << 20, (4 << 20) + 1, 9 << 20])
+def test_compressed_on_all_cores_it_is_one_ordinary_gzip_stream(tmp_path: Path, size: int) -> None:
+    content = (b"0123456789abcdef" * 8191 + bytes(range(256))) * (size // 131312 + 1)
+    (tmp_path / "plain").write_bytes(content[:size])
+    digest, length = compress(tmp_path / "plain", tmp_path / "packed")
+    packed = (tmp_path / "packed").read_bytes()
+    assert (digest, length) == (f"sha256:{hashlib.sha256(packed).hexdigest()}", len(packed))
+    stream = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    assert stream.decompress(packed) == content[:size]
+    assert stream.eof
+    assert stream.unused_data == b""
 
 
 def test_what_no_image_needs_is_removed(layout: Path) -> None:

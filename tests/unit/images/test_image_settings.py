@@ -52,7 +52,7 @@ def test_an_unknown_builder_is_refused() -> None:
 
 def test_without_a_builder_the_message_says_which_package_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(BuildError, match=r"buildah is not installed.*apt-get install buildah") as refused:
+    with pytest.raises(BuildError, match=r"buildah is not installed.*apt-get install buildah skopeo") as refused:
         find_builder()
     assert refused.value.code == ExitCode.BAD_CONFIG
 
