@@ -9,12 +9,25 @@ from typing import Any, Final
 
 from images.build.compression import compress
 
-__all__ = ["REFERENCE", "Blob", "StoredImage", "adopt", "blob_path", "plain_layers", "pretend", "prune", "read_image"]
+__all__ = [
+    "CREATED",
+    "REFERENCE",
+    "Blob",
+    "StoredImage",
+    "adopt",
+    "blob_path",
+    "plain_layers",
+    "pretend",
+    "prune",
+    "read_image",
+]
 
 REFERENCE: Final = "org.opencontainers.image.ref.name"
 """The annotation that gives an image of a layout its name."""
 
 
+CREATED: Final = "org.opencontainers.image.created"
+"""The label that says when an image was made; its config says the same."""
 _MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
 _INDEX: Final = "application/vnd.oci.image.index.v1+json"
 
@@ -71,17 +84,20 @@ def plain_layers(layout: Path) -> dict[str, Blob]:
     return found
 
 
-def adopt(raw: Path, layout: Path, reference: str, created: str, known: Mapping[str, Blob]) -> StoredImage:
+def adopt(raw: Path, layout: Path, reference: str, labels: Mapping[str, str], known: Mapping[str, Blob]) -> StoredImage:
     """Take the one image of a builder's layout, whose layers are not compressed, into ours.
 
     `known` are layers that our layout has already, by the digest of what they are uncompressed. What tells of the
     builder's cache and not of the image is left behind: otherwise the digest would depend on which layers the builder
-    had, because it notes the images of its own steps.
+    had, because it notes the images of its own steps. `labels` are set here for the same reason: buildah takes a
+    labelled image of an earlier commit out of its cache, where no file has changed since.
     """
     (entry,) = _index(raw)["manifests"]
     found = _json(blob_path(raw, entry["digest"]))
     config = _json(blob_path(raw, found["config"]["digest"]))
-    config["created"] = created
+    config["created"] = labels[CREATED]
+    told = config["config"].get("Labels", {}) | labels
+    config["config"]["Labels"] = {key: value for key, value in told.items() if value}
     for step in config.get("history", ()):
         step.pop("comment", None)
     (layout / "blobs/sha256").mkdir(parents=True, exist_ok=True)

@@ -140,7 +140,7 @@ class Workshop:
             raw = Path(folder, "oci")
             pretend(raw, known)
             self.builder.export(tag, raw, self._log(name))
-            return adopt(raw, layout, name, self.commit.created, known)
+            return adopt(raw, layout, name, self._labels(), known)
 
     def records(self) -> dict[str, Record]:
         """What the newest builds gave, by name."""
@@ -151,16 +151,21 @@ class Workshop:
         arguments = {
             "BASE": base,
             "BUILD_BASE": build_base,
-            "VERSION": version(),
-            "REVISION": self.commit.revision,
-            "CREATED": self.commit.created,
-            "SOURCE": self.settings.source,
         }
         if self.settings.torch_index and plan.with_torch:
             arguments |= {"TORCH_INDEX": self.settings.torch_index, "TORCH_SHA256": self.settings.torch_sha256}
         tag = f"{_TAGS}/{plan.name}:{'again' if self.settings.again else 'newest'}"
         cached = not self.settings.again
         return Order(tag, plan.dockerfile, plan.name, ROOT, arguments, self.secrets, cached=cached)
+
+    def _labels(self) -> dict[str, str]:
+        titles = {
+            "version": version(),
+            "revision": self.commit.revision,
+            "created": self.commit.created,
+            "source": self.settings.source,
+        }
+        return {f"org.opencontainers.image.{title}": value for title, value in titles.items()}
 
     def _describe(self, plan: ImagePlan, image: StoredImage, base: str, seconds: int) -> Record:
         memory = self.output / "layers"

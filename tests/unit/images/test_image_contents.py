@@ -14,10 +14,10 @@ from images.build.archive import Entry, read_archive, write_archive
 from images.build.compression import compress
 from images.build.contents import Component, Contents, merge, read_layer
 from images.build.debian import is_left_out
-from images.build.layout import REFERENCE, Blob, adopt, blob_path, plain_layers, pretend, prune, read_image
+from images.build.layout import CREATED, REFERENCE, Blob, adopt, blob_path, plain_layers, pretend, prune, read_image
 from images.build.sbom import describe
 
-CREATED = "2025-11-21T20:00:00Z"
+LABELS = {CREATED: "2025-11-21T20:00:00Z", "revision": "new", "source": ""}
 METADATA = "Metadata-Version: 2.4\nName: typing_extensions\nVersion: 4.16.0\nLicense-Expression: PSF-2.0\n\nA text.\n"
 STATUS = "Package: libc6\nVersion: 2.36-9\nArchitecture: amd64\nDescription: x\n Package: none\n"
 FILES = {
@@ -73,7 +73,7 @@ def built(folder: Path, plain: list[bytes], note: str) -> Path:
         json.dumps(
             {
                 "created": note,
-                "config": {"User": "65532:65532"},
+                "config": {"User": "65532:65532", "Labels": {"title": "guard", "revision": note}},
                 "history": [{"created_by": "COPY", "comment": note}],
                 "rootfs": {"type": "layers", "diff_ids": [layer.digest for layer in layers]},
             }
@@ -92,23 +92,24 @@ def built(folder: Path, plain: list[bytes], note: str) -> Path:
 
 def test_a_digest_depends_on_no_note_of_the_builder(tmp_path: Path) -> None:
     images = [
-        adopt(built(tmp_path / note, [b"base", b"own"], note), tmp_path / f"oci-{note}", "guard", CREATED, {})
+        adopt(built(tmp_path / note, [b"base", b"own"], note), tmp_path / f"oci-{note}", "guard", LABELS, {})
         for note in ("one", "two")
     ]
     assert images[0].digest == images[1].digest
-    assert images[0].settings["created"] == CREATED
+    assert images[0].settings["created"] == "2025-11-21T20:00:00Z"
     assert images[0].settings["history"] == [{"created_by": "COPY"}]
-    assert images[0].settings["config"] == {"User": "65532:65532"}
+    labels = {"title": "guard", CREATED: "2025-11-21T20:00:00Z", "revision": "new"}
+    assert images[0].settings["config"] == {"User": "65532:65532", "Labels": labels}
 
 
 def test_a_layer_that_is_there_is_taken_and_not_compressed_again(tmp_path: Path) -> None:
     layout = tmp_path / "oci"
-    first = adopt(built(tmp_path / "first", [b"base", b"own"], "a"), layout, "trainer", CREATED, {})
+    first = adopt(built(tmp_path / "first", [b"base", b"own"], "a"), layout, "trainer", LABELS, {})
     known = plain_layers(layout)
     raw = built(tmp_path / "second", [b"base", b"changed"], "b")
     base = next(iter(known))
     blob_path(raw, base).write_bytes(b"")
-    second = adopt(raw, layout, "engine", CREATED, known)
+    second = adopt(raw, layout, "engine", LABELS, known)
     assert second.layers[0] == first.layers[0]
     assert second.layers[1] != first.layers[1]
     assert gzip.decompress(blob_path(layout, second.layers[1].digest).read_bytes()) == b"changed"
@@ -117,8 +118,8 @@ def test_a_layer_that_is_there_is_taken_and_not_compressed_again(tmp_path: Path)
 
 def test_an_image_replaces_the_one_of_its_name_and_nothing_stays_behind(tmp_path: Path) -> None:
     layout = tmp_path / "oci"
-    adopt(built(tmp_path / "first", [b"old"], "a"), layout, "guard", CREATED, {})
-    adopt(built(tmp_path / "second", [b"new"], "b"), layout, "guard", CREATED, {})
+    adopt(built(tmp_path / "first", [b"old"], "a"), layout, "guard", LABELS, {})
+    adopt(built(tmp_path / "second", [b"new"], "b"), layout, "guard", LABELS, {})
     assert prune(layout) > 0
     assert len(json.loads((layout / "index.json").read_text())["manifests"]) == 1
     assert len(list(layout.glob("blobs/*/*"))) == 3
