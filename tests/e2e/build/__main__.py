@@ -6,6 +6,7 @@ import sys
 from plumbline_api.names import ExitCode
 from tests.cluster.build.__main__ import main as build_control_plane
 from tests.cluster.build.cache import BuildError, cache_root, say
+from tests.e2e.build.argocd import build_argocd
 from tests.e2e.build.coredns import build_coredns
 from tests.e2e.build.packages import install_packages
 from tests.e2e.build.probe import build_probe
@@ -24,6 +25,7 @@ def main() -> int:
             return code
         build_coredns(root, os.environ)
         build_probe(root, os.environ)
+        build_argocd(root, os.environ)
     except BuildError as error:
         say(str(error))
         return error.code

@@ -18,8 +18,10 @@ PACKAGES = {
     "containerd": "containerd",
     "containernetworking-plugins": "ptp",
     "docker-registry": "docker-registry",
+    "git": "git",
     "iproute2": "ip",
     "nftables": "nft",
+    "redis-server": "redis-server",
     "runc": "runc",
     "skopeo": "skopeo",
 }
@@ -27,7 +29,7 @@ PACKAGES = {
 PLUGINS = ("/usr/lib/cni", "/opt/cni/bin")
 """Where Debian and everybody else keep the plugins of the pod network."""
 ADMINISTRATION = ("/usr/sbin", "/sbin", *PLUGINS)
-SERVICES = ("containerd", "docker-registry")
+SERVICES = ("containerd", "docker-registry", "redis-server")
 POLICY = Path("/usr/sbin/policy-rc.d")
 NOT_ALLOWED = "#!/bin/sh\nexit 101\n"
 """What Debian's policy-rc.d says when no service may be started."""
