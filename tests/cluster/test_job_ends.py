@@ -13,7 +13,7 @@ from plumbline_api.names import CONTAINER_ENGINE
 from plumbline_api.reasons import Reason
 from plumbline_operator.kube.states import job_state
 from plumbline_operator.observed import JobPhase
-from tests.cluster.client import JOBS, PODS, KubeClient, Resource
+from tests.cluster.client import JOBS, PODS, ApiError, KubeClient, Resource, eventually
 from tests.cluster.pods import (
     PLAIN,
     container,
@@ -129,7 +129,17 @@ async def test_a_pod_that_makes_room_for_another_is_told_and_no_failure(kube: Ku
     await tell(kube, bound, "Running", container(ready=True, running={}))
     await kube.create(PRIORITIES, {"metadata": {"name": f"urgent-{strict}"}, "value": 1000})
     spec = pod_spec(strict, compute={"cpu": "3"}) | {"priorityClassName": f"urgent-{strict}"}
-    await kube.create(PODS, {"metadata": {"name": "urgent"}, "spec": spec}, strict)
+
+    async def make_urgent() -> bool:
+        # Admission learns of a new class a moment after the API has it.
+        try:
+            await kube.create(PODS, {"metadata": {"name": "urgent"}, "spec": spec}, strict)
+        except ApiError as error:
+            assert "no PriorityClass" in str(error), error
+            return False
+        return True
+
+    await eventually(make_urgent)
     state = await state_with(kube, strict, name, reason=Reason.PREEMPTED)
     assert (state.phase, state.preempted) == (JobPhase.RUNNING, True)
     assert state.problem is not None
