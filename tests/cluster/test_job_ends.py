@@ -135,7 +135,8 @@ async def test_a_pod_that_makes_room_for_another_is_told_and_no_failure(kube: Ku
         try:
             await kube.create(PODS, {"metadata": {"name": "urgent"}, "spec": spec}, strict)
         except ApiError as error:
-            assert "no PriorityClass" in str(error), error
+            if "no PriorityClass" not in str(error):
+                raise
             return False
         return True
 
