@@ -272,6 +272,11 @@ def test_the_trainer_reaches_its_cheap_checks_before_torch() -> None:
     assert not [name for name in wants_torch if name.rpartition(".")[2] in READ_SETTINGS]
 
 
+def test_the_operator_does_not_hold_what_only_other_commands_need() -> None:
+    loaded = ["plumbline_operator.main", "plumbline_operator.kube.shell"]
+    assert import_all(loaded, ("boto3", "cryptography")) == set()
+
+
 @pytest.mark.local
 def test_importing_the_trainer_needs_no_environment_and_no_network() -> None:
     assert import_all(modules_of("plumbline_trainer"), ()) == set()

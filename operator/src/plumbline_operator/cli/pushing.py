@@ -21,9 +21,9 @@ from plumbline_operator.cli.manifests import read_manifests
 from plumbline_operator.cli.namedfiles import NamedFile, check_one_meaning, find_files
 from plumbline_operator.cli.publishing import Source, describe, publish, source_of, sources_of
 from plumbline_operator.cli.tablefile import TableFile, manifests_of
-from plumbline_operator.kube.errors import ApiError, Forbidden, Invalid, NotFound
-from plumbline_operator.kube.inputs import BadTable, Table
-from plumbline_operator.kube.login import LoginFailed
+from plumbline_operator.kube.api.errors import ApiError, Forbidden, Invalid, NotFound
+from plumbline_operator.kube.api.login import LoginFailed
+from plumbline_operator.kube.seen.inputs import BadTable, Table
 from plumbline_operator.kube.tables import ServedTables
 from plumbline_store import Store, open_store
 

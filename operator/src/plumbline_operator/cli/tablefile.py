@@ -12,7 +12,7 @@ import yaml
 from plumbline_api.names import INPUTS_CONFIG_MAP, ExitCode
 from plumbline_operator.cli.errors import CommandError
 from plumbline_operator.cli.yamltext import write_yaml
-from plumbline_operator.kube.inputs import Table, table_in, with_table
+from plumbline_operator.kube.seen.inputs import Table, table_in, with_table
 from plumbline_operator.local.durable import write_whole
 
 __all__ = ["TableFile", "manifests_of"]
