@@ -4,7 +4,7 @@ import os
 import sys
 
 from plumbline_api.names import ExitCode
-from tests.cluster.build.cache import BuildError, cache_root, say
+from tests.cluster.build.cache import cache_root, make_all, say
 from tests.cluster.build.clients import unpack_clients
 from tests.cluster.build.jobset import build_jobset
 from tests.cluster.build.kubernetes import build_kubernetes
@@ -17,17 +17,14 @@ def main() -> int:
         say(f"nothing is built: {reason}")
         return ExitCode.OK
     os.nice(19)
+    return make_all(_make)
+
+
+def _make() -> None:
     root = cache_root(os.environ)
-    try:
-        unpack_clients(root)
-        build_kubernetes(root, os.environ)
-        build_jobset(root, os.environ)
-    except BuildError as error:
-        say(str(error))
-        return error.code
-    except KeyboardInterrupt:
-        return 130
-    return ExitCode.OK
+    unpack_clients(root)
+    build_kubernetes(root, os.environ)
+    build_jobset(root, os.environ)
 
 
 if __name__ == "__main__":

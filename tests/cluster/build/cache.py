@@ -14,7 +14,7 @@ from pathlib import Path
 
 from plumbline_api.names import ExitCode
 
-__all__ = ["BuildError", "cache_root", "need_space", "publish", "remove", "say"]
+__all__ = ["BuildError", "cache_root", "make_all", "need_space", "publish", "remove", "say"]
 
 MEGABYTE = 1_000_000
 
@@ -63,6 +63,17 @@ def publish(place: Path, make: Callable[[Path], None]) -> Path:
 def remove(folder: Path) -> None:
     """Delete a folder, and do not fail where that cannot be done: the next caller tries again."""
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def make_all(make: Callable[[], int | None]) -> int:
+    """Make things, and give the exit code of a program that has nothing else to do; what could not be made is said."""
+    try:
+        return make() or ExitCode.OK
+    except BuildError as error:
+        say(str(error))
+        return error.code
+    except KeyboardInterrupt:
+        return 130
 
 
 def need_space(folder: Path, megabytes: int, remedy: str) -> None:

@@ -6,15 +6,16 @@ import re
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from plumbline_api.names import ExitCode
-from tests.cluster.build.cache import BuildError, need_space, say
+from tests.cluster.build.cache import BuildError, need_space, remove, say
 from tests.cluster.build.toolchain import Go, find_go
 
-__all__ = ["Program", "ask", "compile_program"]
+__all__ = ["Compiled", "Program", "compiled", "module_version"]
 
 # The user's settings may name proxies; nothing they say may change what go.sum holds.
 FLAGS = ("-mod=readonly", "-modcacherw", "-trimpath", "-buildvcs=false")
@@ -53,15 +54,35 @@ class Program:
         return (self.sources / file).read_text(encoding="utf-8")
 
 
-def compile_program(program: Program, root: Path, target: Path, environment: Mapping[str, str]) -> Go:
-    """Compile into a file; the toolchain that did it.
+@dataclass(frozen=True)
+class Compiled:
+    """A program that has been compiled, while the sources of its modules are still there."""
+
+    program: Program
+    go: Go
+
+    def module(self, path: str) -> Path:
+        """The folder with the files of a module."""
+        return Path(_ask(self.go, self.program, "list", "-m", "-f", "{{.Dir}}", path).strip())
+
+
+def module_version(sources: Path, module: str) -> str:
+    """The release of a module that the go.mod in a folder pins, such as 1.34.4."""
+    text = (sources / "go.mod").read_text(encoding="utf-8")
+    (version,) = re.findall(rf"^(?:require)?\s*{re.escape(module)} v(\S+)$", text, re.MULTILINE)
+    return str(version)
+
+
+@contextmanager
+def compiled(program: Program, root: Path, target: Path, environment: Mapping[str, str]) -> Iterator[Compiled]:
+    """Compile into a file; after what is then done with it, what only the compilation needed is removed.
 
     Raises:
         BuildError: There is no toolchain, no space or no network, or the compiler refused.
     """
     go = find_go(root, program.needed_go(), environment)
     need_space(root, RESULT_MB, "free some, or name another folder: XDG_CACHE_HOME=/path make test-cluster")
-    cache = Path(ask(go, program, "env", "GOCACHE").strip())
+    cache = Path(_ask(go, program, "env", "GOCACHE").strip())
     need_space(cache, program.compiling_mb, "free some, or name another folder: GOCACHE=/path make test-cluster")
     say(f"building {program.title} with Go {go.version}: once, {program.expectation} on two cores")
     began = time.monotonic()
@@ -70,13 +91,16 @@ def compile_program(program: Program, root: Path, target: Path, environment: Map
         say(f"modules are here after {time.monotonic() - began:.0f} s; compiling {total} packages")
         _compile(go, program, target, Path(scratch), total)
     say(f"built {program.title} in {time.monotonic() - began:.0f} s: {target.stat().st_size // 1_000_000} MB")
-    return go
+    yield Compiled(program, go)
+    # Not where something failed: the next try goes on from what is there.
+    for left in go.caches:
+        remove(left)
 
 
 def _fetch(go: Go, program: Program) -> int:
     """Bring every module that is needed onto this machine; return how many packages they make."""
     try:
-        return len(ask(go, program, "list", *FLAGS, "-deps", program.package).splitlines())
+        return len(_ask(go, program, "list", *FLAGS, "-deps", program.package).splitlines())
     except BuildError as error:
         raise BuildError(
             f"{error}\nwithout the open network, name your own module proxy: GOPROXY=ADDRESS make test-cluster",
@@ -100,7 +124,7 @@ def _compile(go: Go, program: Program, target: Path, scratch: Path, total: int) 
         raise BuildError(f"go build ended with {compiler.returncode}:\n{''.join(tail).rstrip()}")
 
 
-def ask(go: Go, program: Program, *arguments: str) -> str:
+def _ask(go: Go, program: Program, *arguments: str) -> str:
     """What a Go command says about the module; raises BuildError where it refuses."""
     done = subprocess.run(
         [go.command, *arguments], cwd=program.sources, env=_settings(go), check=False, capture_output=True, text=True

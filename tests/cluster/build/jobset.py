@@ -1,12 +1,11 @@
 """Compiles the controller of JobSet, and takes its CustomResourceDefinition and its webhooks out of the same module."""
 
-import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.cluster.build.cache import publish, remove
-from tests.cluster.build.compiling import Program, ask, compile_program
+from tests.cluster.build.cache import publish
+from tests.cluster.build.compiling import Program, compiled, module_version
 
 __all__ = ["CONTROLLER", "CRD", "WEBHOOKS", "build_jobset", "jobset_folder", "jobset_version"]
 
@@ -23,9 +22,7 @@ TAKEN = {
 
 def jobset_version() -> str:
     """The release that is built, such as 0.10.1."""
-    text = (SOURCES / "go.mod").read_text(encoding="utf-8")
-    (version,) = re.findall(rf"^(?:require)?\s*{re.escape(MODULE)} v(\S+)$", text, re.MULTILINE)
-    return str(version)
+    return module_version(SOURCES, MODULE)
 
 
 def jobset_folder(root: Path) -> Path:
@@ -48,10 +45,7 @@ def _program() -> Program:
 
 
 def _build(root: Path, folder: Path, environment: Mapping[str, str]) -> None:
-    program = _program()
-    go = compile_program(program, root, folder / CONTROLLER, environment)
-    module = Path(ask(go, program, "list", "-m", "-f", "{{.Dir}}", MODULE).strip())
-    for name, path in TAKEN.items():
-        shutil.copyfile(module / path, folder / name)
-    for left in go.caches:
-        remove(left)
+    with compiled(_program(), root, folder / CONTROLLER, environment) as made:
+        module = made.module(MODULE)
+        for name, path in TAKEN.items():
+            shutil.copyfile(module / path, folder / name)

@@ -1,12 +1,11 @@
 """Compiles Kubernetes and etcd, one program for all components, from the Go sources beside this file."""
 
-import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.cluster.build.cache import BuildError, publish, remove
-from tests.cluster.build.compiling import Program, compile_program
+from tests.cluster.build.cache import BuildError, publish
+from tests.cluster.build.compiling import Program, compiled, module_version
 
 __all__ = ["COMPONENTS", "build_kubernetes", "kubernetes_folder", "kubernetes_version"]
 
@@ -24,8 +23,7 @@ COMPONENTS = (
 
 def kubernetes_version() -> str:
     """The release that is built, such as 1.34.4."""
-    (version,) = re.findall(r"^\s*k8s\.io/kubernetes v(\S+)$", _text("go.mod"), re.MULTILINE)
-    return str(version)
+    return module_version(SOURCES, "k8s.io/kubernetes")
 
 
 def kubernetes_folder(root: Path) -> Path:
@@ -54,12 +52,10 @@ def _program() -> Program:
 
 
 def _build(root: Path, folder: Path, environment: Mapping[str, str]) -> None:
-    go = compile_program(_program(), root, folder / "kube", environment)
-    for name in COMPONENTS:
-        (folder / name).symlink_to("kube")
-    _check(folder)
-    for left in go.caches:
-        remove(left)
+    with compiled(_program(), root, folder / "kube", environment):
+        for name in COMPONENTS:
+            (folder / name).symlink_to("kube")
+        _check(folder)
 
 
 def _check(folder: Path) -> None:
@@ -79,7 +75,3 @@ def _link_flags() -> str:
     major, minor = kubernetes_version().split(".")[:2]
     said = {"gitVersion": f"v{kubernetes_version()}", "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
     return " ".join(["-s -w", *(f"-X k8s.io/component-base/version.{name}={text}" for name, text in said.items())])
-
-
-def _text(name: str) -> str:
-    return (SOURCES / name).read_text(encoding="utf-8")

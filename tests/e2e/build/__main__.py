@@ -5,7 +5,7 @@ import sys
 
 from plumbline_api.names import ExitCode
 from tests.cluster.build.__main__ import main as build_control_plane
-from tests.cluster.build.cache import BuildError, cache_root, say
+from tests.cluster.build.cache import cache_root, make_all, say
 from tests.e2e.build.argocd import build_argocd
 from tests.e2e.build.coredns import build_coredns
 from tests.e2e.build.packages import install_packages
@@ -18,20 +18,18 @@ def main() -> int:
     if reason := unsupported():
         say(f"nothing is made for the test node: {reason}")
         return ExitCode.OK
+    return make_all(_make)
+
+
+def _make() -> int | None:
     root = cache_root(os.environ)
-    try:
-        install_packages()
-        if code := build_control_plane():
-            return code
-        build_coredns(root, os.environ)
-        build_probe(root, os.environ)
-        build_argocd(root, os.environ)
-    except BuildError as error:
-        say(str(error))
-        return error.code
-    except KeyboardInterrupt:
-        return 130
-    return ExitCode.OK
+    install_packages()
+    if code := build_control_plane():
+        return code
+    build_coredns(root, os.environ)
+    build_probe(root, os.environ)
+    build_argocd(root, os.environ)
+    return None
 
 
 if __name__ == "__main__":

@@ -1,12 +1,11 @@
 """Compiles Argo CD, one program for all its components, and takes its CRDs and default settings out of its module."""
 
-import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.cluster.build.cache import publish, remove
-from tests.cluster.build.compiling import Program, ask, compile_program
+from tests.cluster.build.cache import publish
+from tests.cluster.build.compiling import Program, compiled, module_version
 
 __all__ = ["COMPONENTS", "CRDS", "SETTINGS", "argocd_folder", "argocd_version", "build_argocd"]
 
@@ -20,10 +19,8 @@ TAKEN = {CRDS: "manifests/crds", SETTINGS: "manifests/base/config/argocd-cm.yaml
 
 
 def argocd_version() -> str:
-    """The release that is built, such as 3.2.12."""
-    text = (SOURCES / "go.mod").read_text(encoding="utf-8")
-    (version,) = re.findall(rf"^(?:require)?\s*{re.escape(MODULE)} v(\S+)$", text, re.MULTILINE)
-    return str(version)
+    """The release that is built, such as 3.2.11."""
+    return module_version(SOURCES, MODULE)
 
 
 def argocd_folder(root: Path) -> Path:
@@ -48,18 +45,18 @@ def _program() -> Program:
 
 
 def _build(root: Path, folder: Path, environment: Mapping[str, str]) -> None:
-    program = _program()
-    go = compile_program(program, root, folder / "argo", environment)
-    for name in COMPONENTS:
-        (folder / name).symlink_to("argo")
-    module = Path(ask(go, program, "list", "-m", "-f", "{{.Dir}}", MODULE).strip())
-    for name, path in TAKEN.items():
-        source = module / path
-        if source.is_dir():
-            # The module cache is read-only, and whoever removes our cache must be able to.
-            shutil.copytree(source, folder / name, copy_function=shutil.copyfile)
-            (folder / name).chmod(0o755)
-        else:
-            shutil.copyfile(source, folder / name)
-    for left in go.caches:
-        remove(left)
+    with compiled(_program(), root, folder / "argo", environment) as made:
+        for name in COMPONENTS:
+            (folder / name).symlink_to("argo")
+        module = made.module(MODULE)
+        for name, path in TAKEN.items():
+            _take(module / path, folder / name)
+
+
+def _take(source: Path, target: Path) -> None:
+    """Copy a file or a folder; the module cache is read-only, and whoever removes ours must be able to."""
+    if source.is_dir():
+        shutil.copytree(source, target, copy_function=shutil.copyfile)
+        target.chmod(0o755)
+    else:
+        shutil.copyfile(source, target)

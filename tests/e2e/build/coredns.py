@@ -1,12 +1,11 @@
 """Compiles CoreDNS with the plugins that the test node uses."""
 
-import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.cluster.build.cache import BuildError, publish, remove
-from tests.cluster.build.compiling import Program, compile_program
+from tests.cluster.build.cache import BuildError, publish
+from tests.cluster.build.compiling import Program, compiled, module_version
 
 __all__ = ["COREDNS", "build_coredns", "coredns_folder", "coredns_version"]
 
@@ -16,9 +15,7 @@ COREDNS = "coredns"
 
 def coredns_version() -> str:
     """The release that is built, such as 1.13.2."""
-    text = (SOURCES / "go.mod").read_text(encoding="utf-8")
-    (version,) = re.findall(r"^(?:require)?\s*github\.com/coredns/coredns v(\S+)$", text, re.MULTILINE)
-    return str(version)
+    return module_version(SOURCES, "github.com/coredns/coredns")
 
 
 def coredns_folder(root: Path) -> Path:
@@ -41,9 +38,7 @@ def _program() -> Program:
 
 def _build(root: Path, folder: Path, environment: Mapping[str, str]) -> None:
     program = folder / COREDNS
-    go = compile_program(_program(), root, program, environment)
-    done = subprocess.run([program, "-plugins"], check=False, capture_output=True, text=True)
-    if done.returncode != 0 or "kubernetes" not in done.stdout.split():
-        raise BuildError(f"what was built is no CoreDNS: {(done.stdout + done.stderr).strip()[-500:]}")
-    for left in go.caches:
-        remove(left)
+    with compiled(_program(), root, program, environment):
+        done = subprocess.run([program, "-plugins"], check=False, capture_output=True, text=True)
+        if done.returncode != 0 or "kubernetes" not in done.stdout.split():
+            raise BuildError(f"what was built is no CoreDNS: {(done.stdout + done.stderr).strip()[-500:]}")

@@ -4,8 +4,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.cluster.build.cache import publish, remove
-from tests.cluster.build.compiling import Program, compile_program
+from tests.cluster.build.cache import publish
+from tests.cluster.build.compiling import Program, compiled
 from tests.e2e.oci import Image, write_layout
 
 __all__ = ["PAUSE", "PAUSE_NAME", "PROBE", "build_probe", "probe_folder"]
@@ -40,10 +40,8 @@ def _program() -> Program:
 def _build(root: Path, folder: Path, environment: Mapping[str, str]) -> None:
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         program = Path(scratch, PROBE)
-        go = compile_program(_program(), root, program, environment)
-        entry = (f"/{PROBE}",)
-        files = {PROBE: program.read_bytes()}
-        write_layout(folder / PROBE, Image(files, entry, user=RESTRICTED_USER))
-        write_layout(folder / PAUSE, Image(files, (*entry, "pause"), user=RESTRICTED_USER), name=PAUSE_NAME)
-    for left in go.caches:
-        remove(left)
+        with compiled(_program(), root, program, environment):
+            entry = (f"/{PROBE}",)
+            files = {PROBE: program.read_bytes()}
+            write_layout(folder / PROBE, Image(files, entry, user=RESTRICTED_USER))
+            write_layout(folder / PAUSE, Image(files, (*entry, "pause"), user=RESTRICTED_USER), name=PAUSE_NAME)
