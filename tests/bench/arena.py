@@ -13,7 +13,7 @@ from typing import Final
 
 from plumbline_api.names import Kind
 from plumbline_operator.decide import decide
-from plumbline_operator.kube.documents import owner_reference
+from plumbline_operator.kube.seen.documents import owner_reference
 from plumbline_operator.observed import Key
 from tests.bench.goals import cpu_seconds
 from tests.cluster.client import JOBS, NAMESPACES, KubeClient, Object, eventually

@@ -24,9 +24,9 @@ from plumbline_api.crd import filename_of
 from plumbline_api.model import Document, canonical_json
 from plumbline_api.names import CONTAINER_WORKER, GROUP, INPUTS_CONFIG_MAP, INPUTS_KEY, PLURALS, Kind
 from plumbline_api.report import Summary
+from plumbline_operator.kube.api.client import KubeClient as KubeApi
+from plumbline_operator.kube.api.login import Login
 from plumbline_operator.kube.assembly import Operator
-from plumbline_operator.kube.client import KubeClient as KubeApi
-from plumbline_operator.kube.login import Login
 from plumbline_operator.kube.settings import KubeSettings
 from plumbline_operator.observed import PlumblineObject
 from tests.cluster.client import CONFIG_MAPS, CRDS, JOBS, PODS, KubeClient, Object, eventually

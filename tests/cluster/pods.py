@@ -12,7 +12,7 @@ from plumbline_api.names import CONTAINER_WORKER
 from plumbline_api.reasons import Reason
 from plumbline_api.report import Summary
 from plumbline_operator.decision import Child
-from plumbline_operator.kube.states import job_state
+from plumbline_operator.kube.workloads.states import job_state
 from plumbline_operator.observed import JobPhase, JobState, Runtime
 from tests.cluster.client import (
     JOBS,

@@ -14,7 +14,7 @@ import aiohttp
 import kopf
 from aiohttp import web
 
-from plumbline_operator.kube.login import Login
+from plumbline_operator.kube.api.login import Login
 from tests.cluster.access import tls_context
 from tests.cluster.client import Object, hang_up
 from tests.cluster.controlplane import ControlPlane

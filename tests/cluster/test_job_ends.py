@@ -11,7 +11,7 @@ import pytest
 from plumbline_api.model import format_time
 from plumbline_api.names import CONTAINER_ENGINE
 from plumbline_api.reasons import Reason
-from plumbline_operator.kube.states import job_state
+from plumbline_operator.kube.workloads.states import job_state
 from plumbline_operator.observed import JobPhase
 from tests.cluster.client import JOBS, PODS, ApiError, KubeClient, Resource, eventually
 from tests.cluster.pods import (

@@ -14,7 +14,7 @@ from plumbline_api.model import format_time
 from plumbline_api.names import Kind
 from plumbline_api.reasons import Reason
 from plumbline_operator.kube.assembly import Operator
-from plumbline_operator.kube.jobsets import job_set_state
+from plumbline_operator.kube.workloads.jobsets import job_set_state
 from plumbline_operator.observed import JobPhase, JobState
 from tests.cluster.client import JOBS, PODS, KubeClient, Object, Resource, eventually
 from tests.cluster.controlplane import ControlPlane

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from plumbline_api.names import ExitCode, Kind
-from plumbline_operator.kube.client import KubeClient as OperatorClient
-from plumbline_operator.kube.login import Login
+from plumbline_operator.kube.api.client import KubeClient as OperatorClient
+from plumbline_operator.kube.api.login import Login
 from plumbline_operator.kube.permissions import NEEDED, NEEDED_FOR_LEASE, Permission, find_missing
 from tests.cluster.client import KubeClient, Resource
 from tests.cluster.controlplane import ControlPlane

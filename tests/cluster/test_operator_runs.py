@@ -175,7 +175,7 @@ async def test_what_changes_nothing_causes_no_write(kube: KubeClient, namespace:
 
 
 async def _seen(operator: Operator, namespace: str, version: str) -> bool:
-    from plumbline_operator.kube.resources import OURS
+    from plumbline_operator.kube.api.resources import OURS
 
     return int(operator.cache.version(OURS[RUN], namespace, "base") or 0) >= int(version)
 

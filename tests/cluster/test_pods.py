@@ -12,7 +12,7 @@ import pytest
 
 from plumbline_api.names import CONTAINER_ENGINE, CONTAINER_GUARD
 from plumbline_api.reasons import Reason
-from plumbline_operator.kube.states import deployment_state
+from plumbline_operator.kube.workloads.states import deployment_state
 from plumbline_operator.observed import DeploymentState, JobPhase
 from tests.cluster.client import (
     DEPLOYMENTS,

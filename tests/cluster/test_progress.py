@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from plumbline_api.names import Kind, status_audience, status_path
+from plumbline_operator.kube.api.client import KubeClient as KubeApi
 from plumbline_operator.kube.assembly import NotPermitted, Operator
-from plumbline_operator.kube.client import KubeClient as KubeApi
 from plumbline_operator.kube.permissions import NEEDED_FOR_REVIEWS, needed_for_authority
 from plumbline_operator.kube.settings import KubeSettings
 from tests.cluster.client import NAMESPACES, SERVICE_ACCOUNTS, KubeClient, Object, Resource

@@ -10,7 +10,7 @@ import yaml
 
 from plumbline_api.artifact import MediaType
 from plumbline_api.names import ExitCode
-from plumbline_operator.kube.inputs import read_table
+from plumbline_operator.kube.seen.inputs import read_table
 from plumbline_operator.main import run_command
 from plumbline_store import open_store
 

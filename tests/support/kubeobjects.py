@@ -6,7 +6,7 @@ from plumbline_api.model import canonical_json, format_time
 from plumbline_api.names import CONTAINER_WORKER, LABEL_QUEUE
 from plumbline_api.reasons import Reason
 from plumbline_api.report import Summary
-from plumbline_operator.kube.states import job_state
+from plumbline_operator.kube.workloads.states import job_state
 from plumbline_operator.observed import DeploymentState, JobState
 from tests.support.build import later, training_summary
 

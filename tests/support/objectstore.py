@@ -23,7 +23,7 @@ from botocore.awsrequest import AWSRequest
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
-from plumbline_operator.kube.issuing import issue, make_authority
+from plumbline_operator.kube.progress.issuing import issue, make_authority
 
 __all__ = ["Asked", "ObjectStore", "Refusal", "run_object_store"]
 

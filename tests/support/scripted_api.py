@@ -14,8 +14,8 @@ import kopf
 import orjson
 from aiohttp import web
 
-from plumbline_operator.kube.client import KubeClient, Timeouts
-from plumbline_operator.kube.login import Login
+from plumbline_operator.kube.api.client import KubeClient, Timeouts
+from plumbline_operator.kube.api.login import Login
 
 __all__ = ["Asked", "ScriptedApi", "answer", "events", "failure", "scripted_api"]
 

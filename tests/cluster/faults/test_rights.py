@@ -7,10 +7,10 @@ from typing import Final
 import pytest
 
 from plumbline_api.names import Kind
+from plumbline_operator.kube.api.client import KubeClient as OperatorClient
+from plumbline_operator.kube.api.resources import CHILDREN, OURS, WATCHED
 from plumbline_operator.kube.assembly import Operator
-from plumbline_operator.kube.client import KubeClient as OperatorClient
 from plumbline_operator.kube.permissions import NEEDED, Permission
-from plumbline_operator.kube.resources import CHILDREN, OURS, WATCHED
 from plumbline_operator.kube.settings import KubeSettings
 from tests.cluster.client import EVENTS, KubeClient, Object, eventually
 from tests.cluster.controlplane import ControlPlane

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plumbline_api.names import FIELD_MANAGER, LABEL_MANAGED_BY, LABEL_OWNER, LABEL_OWNER_KIND, LABEL_SUITE, Kind
-from plumbline_operator.kube.cache import Cache
-from plumbline_operator.kube.relations import ExecutedBy, OwnedBy, PodsOf
-from plumbline_operator.kube.resources import CONFIG_MAPS, DEPLOYMENTS, JOBS, OURS, PODS
+from plumbline_operator.kube.api.resources import CONFIG_MAPS, DEPLOYMENTS, JOBS, OURS, PODS
+from plumbline_operator.kube.seen.cache import Cache
+from plumbline_operator.kube.seen.relations import ExecutedBy, OwnedBy, PodsOf
 from plumbline_operator.observed import Key
 
 RUNS = OURS[Kind.ALIGNMENT_RUN]

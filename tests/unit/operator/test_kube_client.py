@@ -9,8 +9,8 @@ import kopf
 import pytest
 import yaml
 
-from plumbline_operator.kube.client import Page, Preconditions
-from plumbline_operator.kube.errors import (
+from plumbline_operator.kube.api.client import Page, Preconditions
+from plumbline_operator.kube.api.errors import (
     AlreadyExists,
     ApiError,
     Call,
@@ -22,8 +22,8 @@ from plumbline_operator.kube.errors import (
     TooManyRequests,
     Unavailable,
 )
-from plumbline_operator.kube.login import Login, LoginFailed, find_credentials
-from plumbline_operator.kube.resources import CONFIG_MAPS, JOBS, Watched
+from plumbline_operator.kube.api.login import Login, LoginFailed, find_credentials
+from plumbline_operator.kube.api.resources import CONFIG_MAPS, JOBS, Watched
 from tests.support.scripted_api import answer, events, failure, scripted_api
 
 JOB = {"metadata": {"name": "job", "namespace": "ns"}}

@@ -16,15 +16,15 @@ from plumbline_api.progress import Metric, Progress
 from plumbline_api.reasons import Reason
 from plumbline_operator.cluster import Sight
 from plumbline_operator.decision import Child
-from plumbline_operator.kube.cache import Cache
+from plumbline_operator.kube.api.errors import Call, Conflict, Forbidden, TooManyRequests, Unavailable
+from plumbline_operator.kube.api.resources import OURS
 from plumbline_operator.kube.cluster import ObjectGone
 from plumbline_operator.kube.controller import Controller
-from plumbline_operator.kube.documents import StatusUnreadable
-from plumbline_operator.kube.errors import Call, Conflict, Forbidden, TooManyRequests, Unavailable
 from plumbline_operator.kube.lease import LeaseLost
 from plumbline_operator.kube.metrics import Metrics
 from plumbline_operator.kube.queue import WorkQueue
-from plumbline_operator.kube.resources import OURS
+from plumbline_operator.kube.seen.cache import Cache
+from plumbline_operator.kube.seen.documents import StatusUnreadable
 from plumbline_operator.observed import Key, PlumblineStatus
 from tests.support import build
 from tests.support.virtual_time import run_virtually

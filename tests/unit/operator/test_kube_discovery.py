@@ -11,15 +11,15 @@ import orjson
 import pytest
 from aiohttp import web
 
-from plumbline_operator.kube.cache import Cache
-from plumbline_operator.kube.census import Census
-from plumbline_operator.kube.client import KubeClient
+from plumbline_operator.kube.api.client import KubeClient
+from plumbline_operator.kube.api.errors import ApiError
+from plumbline_operator.kube.api.resources import JOB_SETS
 from plumbline_operator.kube.discovery import JobSets
-from plumbline_operator.kube.errors import ApiError
-from plumbline_operator.kube.feed import Feed
-from plumbline_operator.kube.mentions import Mentions
 from plumbline_operator.kube.queue import WorkQueue
-from plumbline_operator.kube.resources import JOB_SETS
+from plumbline_operator.kube.seen.cache import Cache
+from plumbline_operator.kube.seen.census import Census
+from plumbline_operator.kube.seen.feed import Feed
+from plumbline_operator.kube.seen.mentions import Mentions
 from plumbline_operator.kube.settings import KubeSettings
 from plumbline_operator.observed import Key
 from tests.support import build

@@ -10,8 +10,10 @@ from plumbline_api.gate import EvalGateStatus
 from plumbline_api.meta import Condition, ConditionStatus
 from plumbline_api.names import INPUTS_CONFIG_MAP, INPUTS_KEY, Kind
 from plumbline_api.reasons import ConditionType, Phase, Reason
+from plumbline_operator.kube.api.errors import Call, Forbidden, Invalid, NotFound, Unavailable
 from plumbline_operator.kube.cluster import ChildInTheWay
-from plumbline_operator.kube.documents import (
+from plumbline_operator.kube.hindrances import explain_failure, hindered
+from plumbline_operator.kube.seen.documents import (
     SpecRefused,
     StatusUnreadable,
     owner_reference,
@@ -20,9 +22,7 @@ from plumbline_operator.kube.documents import (
     parse_status,
     status_body,
 )
-from plumbline_operator.kube.errors import Call, Forbidden, Invalid, NotFound, Unavailable
-from plumbline_operator.kube.hindrances import explain_failure, hindered
-from plumbline_operator.kube.inputs import needs_table, read_table, resolve_inputs
+from plumbline_operator.kube.seen.inputs import needs_table, read_table, resolve_inputs
 from plumbline_operator.observed import Key, Problem
 from plumbline_operator.references import STATUS_TYPES
 from tests.support import build

@@ -11,12 +11,12 @@ from typing import Any
 import aiohttp
 
 from plumbline_api.names import LABEL_OWNER, LABEL_OWNER_KIND, STATUS_LIMIT_BYTES, status_audience, status_path
-from plumbline_operator.kube.cache import Cache
-from plumbline_operator.kube.endpoint import StatusServer
+from plumbline_operator.kube.api.resources import JOB_SETS, JOBS, PODS, Resource
+from plumbline_operator.kube.progress.endpoint import StatusServer
+from plumbline_operator.kube.progress.reports import Reports
+from plumbline_operator.kube.progress.reviews import Reviews
 from plumbline_operator.kube.queue import WorkQueue
-from plumbline_operator.kube.reports import Reports
-from plumbline_operator.kube.resources import JOB_SETS, JOBS, PODS, Resource
-from plumbline_operator.kube.reviews import Reviews
+from plumbline_operator.kube.seen.cache import Cache
 from plumbline_operator.observed import Key
 from tests.cluster.pki import Authority
 from tests.support import build

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from plumbline_api.reasons import Reason
-from plumbline_operator.kube.jobsets import job_set_state
+from plumbline_operator.kube.workloads.jobsets import job_set_state
 from plumbline_operator.observed import JOB_SET, JobPhase, JobState
 from tests.support import build
 from tests.support.kubeobjects import (

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plumbline_operator.kube.errors import AlreadyExists, Call, Conflict, NotFound, Unavailable
+from plumbline_operator.kube.api.errors import AlreadyExists, Call, Conflict, NotFound, Unavailable
+from plumbline_operator.kube.api.resources import Resource
 from plumbline_operator.kube.lease import Election, LeaseLost, LeaseTimes
-from plumbline_operator.kube.resources import Resource
 from tests.support.virtual_time import run_virtually
 
 CALL = Call("update", "leases.coordination.k8s.io")

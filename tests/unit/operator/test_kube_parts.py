@@ -16,15 +16,15 @@ from hypothesis import strategies as st
 from plumbline_api.names import Image, Kind
 from plumbline_api.reasons import Reason
 from plumbline_operator.decision import Event, EventType
-from plumbline_operator.kube.census import Standing
-from plumbline_operator.kube.configmaps import NamedConfigMaps
-from plumbline_operator.kube.errors import Call, Unavailable
+from plumbline_operator.kube.api.errors import Call, Unavailable
 from plumbline_operator.kube.events import EventPoster
 from plumbline_operator.kube.lease import LeaseTimes
 from plumbline_operator.kube.logs import JsonFormatter
-from plumbline_operator.kube.mentions import ConfigMapName, Mentions
 from plumbline_operator.kube.metrics import Metrics, Readings
 from plumbline_operator.kube.permissions import NEEDED, NEEDED_FOR_LEASE, find_missing
+from plumbline_operator.kube.seen.census import Standing
+from plumbline_operator.kube.seen.configmaps import NamedConfigMaps
+from plumbline_operator.kube.seen.mentions import ConfigMapName, Mentions
 from plumbline_operator.kube.server import Health, HttpServer
 from plumbline_operator.kube.settings import (
     LEAST_POLL,

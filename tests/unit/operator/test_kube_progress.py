@@ -14,19 +14,24 @@ import pytest
 
 from plumbline_api.names import LABEL_OWNER, LABEL_OWNER_KIND, LABEL_SUITE, VOLUME_STATUS, Kind
 from plumbline_api.progress import Progress
-from plumbline_operator.kube.buckets import Buckets
-from plumbline_operator.kube.cache import Cache
-from plumbline_operator.kube.certificates import CertificateFolder, Certificates, CertificateUnusable, OwnAuthority
-from plumbline_operator.kube.errors import ApiError
-from plumbline_operator.kube.issuing import answer as issued
-from plumbline_operator.kube.issuing import issue, make_authority
+from plumbline_operator.kube.api.errors import ApiError
+from plumbline_operator.kube.api.resources import JOBS, PODS
+from plumbline_operator.kube.progress.buckets import Buckets
+from plumbline_operator.kube.progress.certificates import (
+    CertificateFolder,
+    Certificates,
+    CertificateUnusable,
+    OwnAuthority,
+)
+from plumbline_operator.kube.progress.issuing import answer as issued
+from plumbline_operator.kube.progress.issuing import issue, make_authority
+from plumbline_operator.kube.progress.reports import Reports
+from plumbline_operator.kube.progress.reviews import Caller, Reviews, TooManyReviews
+from plumbline_operator.kube.progress.tokens import Claims, read_claims
 from plumbline_operator.kube.queue import WorkQueue
-from plumbline_operator.kube.relations import trim
-from plumbline_operator.kube.reports import Reports
-from plumbline_operator.kube.resources import JOBS, PODS
-from plumbline_operator.kube.reviews import Caller, Reviews, TooManyReviews
-from plumbline_operator.kube.states import job_state
-from plumbline_operator.kube.tokens import Claims, read_claims
+from plumbline_operator.kube.seen.cache import Cache
+from plumbline_operator.kube.seen.relations import trim
+from plumbline_operator.kube.workloads.states import job_state
 from plumbline_operator.observed import Key
 from tests.support import build, kubeobjects
 from tests.support.scripted_api import answer, failure, scripted_api

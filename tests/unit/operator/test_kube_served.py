@@ -4,7 +4,7 @@ from typing import Any
 
 from plumbline_api.names import CONTAINER_ENGINE, CONTAINER_GUARD
 from plumbline_api.reasons import Reason
-from plumbline_operator.kube.states import deployment_state
+from plumbline_operator.kube.workloads.states import deployment_state
 from tests.support import build, kubeobjects
 from tests.support.kubeobjects import Raw, condition, pod, reason_of, running, waiting, words_of
 

@@ -8,13 +8,13 @@ from random import Random
 from typing import Any
 
 from plumbline_api.names import Kind
-from plumbline_operator.kube.cache import Cache, Name
-from plumbline_operator.kube.census import Census, Standing
-from plumbline_operator.kube.feed import Feed
-from plumbline_operator.kube.mentions import ConfigMapName, Mentions
+from plumbline_operator.kube.api.resources import JOBS, OURS, Resource, Watched
 from plumbline_operator.kube.queue import WorkQueue
-from plumbline_operator.kube.resources import JOBS, OURS, Resource, Watched
-from plumbline_operator.kube.watch import Watch
+from plumbline_operator.kube.seen.cache import Cache, Name
+from plumbline_operator.kube.seen.census import Census, Standing
+from plumbline_operator.kube.seen.feed import Feed
+from plumbline_operator.kube.seen.mentions import ConfigMapName, Mentions
+from plumbline_operator.kube.seen.watch import Watch
 from plumbline_operator.observed import Key
 from tests.support.scripted_api import ScriptedApi, answer, events, failure, scripted_api
 

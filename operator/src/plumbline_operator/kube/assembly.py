@@ -15,28 +15,28 @@ from random import Random
 from typing import Any, Final
 
 from plumbline_api.names import ExitCode
-from plumbline_operator.kube.cache import Cache
-from plumbline_operator.kube.census import Census
-from plumbline_operator.kube.client import Counted, KubeClient
+from plumbline_operator.kube.api.client import Counted, KubeClient
+from plumbline_operator.kube.api.errors import ApiError
+from plumbline_operator.kube.api.login import Login
+from plumbline_operator.kube.api.resources import WATCHED
 from plumbline_operator.kube.cluster import KubeCluster
-from plumbline_operator.kube.configmaps import NamedConfigMaps
 from plumbline_operator.kube.controller import Controller
 from plumbline_operator.kube.discovery import JobSets
-from plumbline_operator.kube.errors import ApiError
 from plumbline_operator.kube.events import EventPoster
-from plumbline_operator.kube.feed import Feed
 from plumbline_operator.kube.lease import Election, LeaseLost
-from plumbline_operator.kube.login import Login
-from plumbline_operator.kube.mentions import Mentions
 from plumbline_operator.kube.metrics import Metrics, Readings
 from plumbline_operator.kube.permissions import find_missing
-from plumbline_operator.kube.progress import ProgressDesk
+from plumbline_operator.kube.progress.desk import ProgressDesk
 from plumbline_operator.kube.queue import Backoff, WorkQueue
-from plumbline_operator.kube.resources import WATCHED
+from plumbline_operator.kube.seen.cache import Cache
+from plumbline_operator.kube.seen.census import Census
+from plumbline_operator.kube.seen.configmaps import NamedConfigMaps
+from plumbline_operator.kube.seen.feed import Feed
+from plumbline_operator.kube.seen.mentions import Mentions
+from plumbline_operator.kube.seen.view import View
+from plumbline_operator.kube.seen.watch import Watch
 from plumbline_operator.kube.server import Health, HttpServer
 from plumbline_operator.kube.settings import KubeSettings
-from plumbline_operator.kube.view import View
-from plumbline_operator.kube.watch import Watch
 from plumbline_operator.observed import Key
 
 __all__ = ["NotPermitted", "Operator"]

@@ -12,13 +12,13 @@ from typing import Any, Final
 
 from plumbline_operator.cluster import Sight
 from plumbline_operator.decision import Child, Event
-from plumbline_operator.kube.client import KubeClient, Preconditions
-from plumbline_operator.kube.documents import owner_reference, status_body
-from plumbline_operator.kube.errors import AlreadyExists, Conflict, NotFound
+from plumbline_operator.kube.api.client import KubeClient, Preconditions
+from plumbline_operator.kube.api.errors import AlreadyExists, Conflict, NotFound
+from plumbline_operator.kube.api.resources import CHILDREN, CONFIG_MAPS, JOB_SETS, JOBS, OURS, Resource
 from plumbline_operator.kube.events import EventPoster
-from plumbline_operator.kube.feed import Feed
-from plumbline_operator.kube.resources import CHILDREN, CONFIG_MAPS, JOB_SETS, JOBS, OURS, Resource
-from plumbline_operator.kube.view import View, belongs
+from plumbline_operator.kube.seen.documents import owner_reference, status_body
+from plumbline_operator.kube.seen.feed import Feed
+from plumbline_operator.kube.seen.view import View, belongs
 from plumbline_operator.observed import ChildRef, Key, PlumblineStatus
 
 __all__ = ["ChildInTheWay", "KubeCluster", "ObjectGone"]

@@ -19,15 +19,15 @@ from plumbline_operator.cluster import Cluster
 from plumbline_operator.decide import decide
 from plumbline_operator.decision import Decision, Event, EventType
 from plumbline_operator.execute import execute
-from plumbline_operator.kube.cache import Cache
+from plumbline_operator.kube.api.errors import ApiError, Conflict, Forbidden
+from plumbline_operator.kube.api.resources import OURS
 from plumbline_operator.kube.cluster import ObjectGone
-from plumbline_operator.kube.documents import StatusUnreadable, parse_status
-from plumbline_operator.kube.errors import ApiError, Conflict, Forbidden
 from plumbline_operator.kube.hindrances import explain_failure, hindered
 from plumbline_operator.kube.lease import LeaseLost
 from plumbline_operator.kube.metrics import Metrics
 from plumbline_operator.kube.queue import WorkQueue
-from plumbline_operator.kube.resources import OURS
+from plumbline_operator.kube.seen.cache import Cache
+from plumbline_operator.kube.seen.documents import StatusUnreadable, parse_status
 from plumbline_operator.observed import Key, Observed, PlumblineStatus, Problem
 
 __all__ = ["Controller", "Port"]

@@ -12,14 +12,14 @@ from typing import Any, Final
 
 import orjson
 
-from plumbline_operator.kube.cache import Cache
-from plumbline_operator.kube.client import KubeClient
-from plumbline_operator.kube.errors import ApiError, Forbidden, NotFound
-from plumbline_operator.kube.feed import Feed
+from plumbline_operator.kube.api.client import KubeClient
+from plumbline_operator.kube.api.errors import ApiError, Forbidden, NotFound
+from plumbline_operator.kube.api.resources import JOB_SETS, OPTIONAL
 from plumbline_operator.kube.permissions import find_missing_for_job_sets
-from plumbline_operator.kube.resources import JOB_SETS, OPTIONAL
+from plumbline_operator.kube.seen.cache import Cache
+from plumbline_operator.kube.seen.feed import Feed
+from plumbline_operator.kube.seen.watch import Watch
 from plumbline_operator.kube.settings import KubeSettings
-from plumbline_operator.kube.watch import Watch
 from plumbline_operator.plan.jobsets import MESSAGE_PATTERNS
 
 __all__ = ["JobSets"]

@@ -14,9 +14,9 @@ from typing import Any, Final
 
 from plumbline_api.names import GROUP, short_hash
 from plumbline_operator.decision import Event
-from plumbline_operator.kube.client import KubeClient
-from plumbline_operator.kube.errors import AlreadyExists, ApiError, Forbidden, NotFound
-from plumbline_operator.kube.resources import EVENTS, OURS
+from plumbline_operator.kube.api.client import KubeClient
+from plumbline_operator.kube.api.errors import AlreadyExists, ApiError, Forbidden, NotFound
+from plumbline_operator.kube.api.resources import EVENTS, OURS
 from plumbline_operator.observed import Key
 
 __all__ = ["EventPoster"]

@@ -14,9 +14,9 @@ from plumbline_api.guarded import GuardedInferenceStatus
 from plumbline_api.meta import ConditionStatus
 from plumbline_api.reasons import ConditionType, Phase, Reason
 from plumbline_api.redteam import RedTeamSuiteStatus
+from plumbline_operator.kube.api.errors import Forbidden, Invalid
 from plumbline_operator.kube.cluster import ChildInTheWay
-from plumbline_operator.kube.documents import SpecRefused
-from plumbline_operator.kube.errors import Forbidden, Invalid
+from plumbline_operator.kube.seen.documents import SpecRefused
 from plumbline_operator.observed import PlumblineStatus, Problem
 from plumbline_operator.status.conditions import Fact, Stopped, find_condition, write_conditions
 

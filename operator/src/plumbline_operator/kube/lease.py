@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from random import Random
 from typing import Any, Final, Protocol
 
-from plumbline_operator.kube.errors import AlreadyExists, ApiError, Conflict, NotFound
-from plumbline_operator.kube.resources import LEASES, Resource
+from plumbline_operator.kube.api.errors import AlreadyExists, ApiError, Conflict, NotFound
+from plumbline_operator.kube.api.resources import LEASES, Resource
 
 __all__ = ["Election", "LeaseApi", "LeaseLost", "LeaseTimes"]
 

@@ -9,8 +9,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from plumbline_api.names import Kind
-from plumbline_operator.kube.census import Standing
-from plumbline_operator.kube.errors import Call
+from plumbline_operator.kube.api.errors import Call
+from plumbline_operator.kube.seen.census import Standing
 
 __all__ = ["Metrics", "Readings"]
 

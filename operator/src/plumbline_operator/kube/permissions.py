@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from plumbline_operator.kube.client import KubeClient
-from plumbline_operator.kube.resources import (
+from plumbline_operator.kube.api.client import KubeClient
+from plumbline_operator.kube.api.resources import (
     ACCESS_REVIEWS,
     CHILDREN,
     CONFIG_MAPS,

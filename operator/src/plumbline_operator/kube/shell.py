@@ -15,10 +15,10 @@ import kopf
 import uvloop
 
 from plumbline_api.names import ExitCode
+from plumbline_operator.kube.api.errors import ApiError
+from plumbline_operator.kube.api.login import LoginFailed, find_credentials
 from plumbline_operator.kube.assembly import NotPermitted, Operator
-from plumbline_operator.kube.certificates import CertificateUnusable
-from plumbline_operator.kube.errors import ApiError
-from plumbline_operator.kube.login import LoginFailed, find_credentials
+from plumbline_operator.kube.progress.certificates import CertificateUnusable
 from plumbline_operator.kube.settings import BadSettings, KubeSettings
 
 __all__ = ["Shell", "run"]

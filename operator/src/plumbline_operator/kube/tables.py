@@ -9,11 +9,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeVar
 
 from plumbline_api.names import INPUTS_CONFIG_MAP
-from plumbline_operator.kube.client import KubeClient
-from plumbline_operator.kube.errors import AlreadyExists, Conflict, NotFound
-from plumbline_operator.kube.inputs import Table, table_in, with_table
-from plumbline_operator.kube.login import Login
-from plumbline_operator.kube.resources import CONFIG_MAPS
+from plumbline_operator.kube.api.client import KubeClient
+from plumbline_operator.kube.api.errors import AlreadyExists, Conflict, NotFound
+from plumbline_operator.kube.api.login import Login
+from plumbline_operator.kube.api.resources import CONFIG_MAPS
+from plumbline_operator.kube.seen.inputs import Table, table_in, with_table
 
 __all__ = ["ServedTables"]
 

@@ -6,7 +6,7 @@ from typing import Final
 from plumbline_api.names import CONTAINER_WORKER, ExitCode
 from plumbline_api.reasons import Reason
 from plumbline_operator.exits import reason_of_exit
-from plumbline_operator.kube.rawobjects import Raw, condition, containers_of, is_true, name_of, part
+from plumbline_operator.kube.workloads.rawobjects import Raw, condition, containers_of, is_true, name_of, part
 from plumbline_operator.observed import Problem
 
 __all__ = ["explain_disruption", "explain_end", "explain_failed_pod", "last_end", "log_of", "short", "worker_of"]

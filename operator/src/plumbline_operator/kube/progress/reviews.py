@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from plumbline_operator.kube.buckets import Buckets
-from plumbline_operator.kube.client import KubeClient
-from plumbline_operator.kube.resources import TOKEN_REVIEWS
+from plumbline_operator.kube.api.client import KubeClient
+from plumbline_operator.kube.api.resources import TOKEN_REVIEWS
+from plumbline_operator.kube.progress.buckets import Buckets
 
 __all__ = ["Caller", "Reviews", "TooManyReviews"]
 

@@ -18,15 +18,15 @@ from aiohttp import web
 
 from plumbline_api.names import STATUS_LIMIT_BYTES, status_audience, status_path
 from plumbline_api.progress import BadReport, read_report
-from plumbline_operator.kube.buckets import Buckets
-from plumbline_operator.kube.cache import Cache
-from plumbline_operator.kube.errors import ApiError
-from plumbline_operator.kube.rawobjects import is_controlled_by
-from plumbline_operator.kube.relations import JobsOf, PodsOf
-from plumbline_operator.kube.reports import Reports
-from plumbline_operator.kube.resources import JOB_SETS, JOBS
-from plumbline_operator.kube.reviews import Caller, Reviews, TooManyReviews
-from plumbline_operator.kube.tokens import read_claims
+from plumbline_operator.kube.api.errors import ApiError
+from plumbline_operator.kube.api.resources import JOB_SETS, JOBS
+from plumbline_operator.kube.progress.buckets import Buckets
+from plumbline_operator.kube.progress.reports import Reports
+from plumbline_operator.kube.progress.reviews import Caller, Reviews, TooManyReviews
+from plumbline_operator.kube.progress.tokens import read_claims
+from plumbline_operator.kube.seen.cache import Cache
+from plumbline_operator.kube.seen.relations import JobsOf, PodsOf
+from plumbline_operator.kube.workloads.rawobjects import is_controlled_by
 
 __all__ = ["StatusServer"]
 

@@ -17,10 +17,10 @@ import orjson
 from yarl import URL
 
 from plumbline_api.names import FIELD_MANAGER
-from plumbline_operator.kube.errors import ApiError, Call, Unavailable, answer_to_error
-from plumbline_operator.kube.login import Access, Login, LoginFailed
-from plumbline_operator.kube.resources import Resource, Watched
-from plumbline_operator.kube.wire import Answer, Connections
+from plumbline_operator.kube.api.errors import ApiError, Call, Unavailable, answer_to_error
+from plumbline_operator.kube.api.login import Access, Login, LoginFailed
+from plumbline_operator.kube.api.resources import Resource, Watched
+from plumbline_operator.kube.api.wire import Answer, Connections
 
 __all__ = ["Counted", "KubeClient", "Page", "Preconditions", "Timeouts"]
 

@@ -18,9 +18,9 @@ from typing import Any, Final, Protocol
 import orjson
 
 from plumbline_api.names import AUTHORITY_FILE, FIELD_MANAGER, LABEL_MANAGED_BY
-from plumbline_operator.kube.client import KubeClient
-from plumbline_operator.kube.errors import AlreadyExists, ApiError, NotFound
-from plumbline_operator.kube.resources import SECRETS
+from plumbline_operator.kube.api.client import KubeClient
+from plumbline_operator.kube.api.errors import AlreadyExists, ApiError, NotFound
+from plumbline_operator.kube.api.resources import SECRETS
 
 __all__ = ["CertificateFolder", "CertificateUnusable", "Certificates", "OwnAuthority", "Source"]
 
@@ -114,7 +114,7 @@ class OwnAuthority:
     async def _issue(self, authority: Mapping[str, str] | None) -> Mapping[str, Any]:
         orders = {"authority": authority, "hosts": self._hosts}
         pipe = asyncio.subprocess.PIPE
-        command = (sys.executable, "-P", "-m", "plumbline_operator.kube.issuing")
+        command = (sys.executable, "-P", "-m", "plumbline_operator.kube.progress.issuing")
         child = await asyncio.create_subprocess_exec(
             *command, stdin=pipe, stdout=pipe, stderr=asyncio.subprocess.DEVNULL
         )

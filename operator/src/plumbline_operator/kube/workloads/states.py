@@ -24,10 +24,10 @@ from plumbline_api.progress import Progress
 from plumbline_api.reasons import Reason
 from plumbline_api.report import Result, Summary
 from plumbline_operator.exits import reason_of_exit
-from plumbline_operator.kube.gangs import Gang, gang_of
-from plumbline_operator.kube.obstacles import PATIENCE, find_obstacle
-from plumbline_operator.kube.podends import explain_disruption, explain_failed_pod, log_of, short, worker_of
-from plumbline_operator.kube.rawobjects import (
+from plumbline_operator.kube.workloads.gangs import Gang, gang_of
+from plumbline_operator.kube.workloads.obstacles import PATIENCE, find_obstacle
+from plumbline_operator.kube.workloads.podends import explain_disruption, explain_failed_pod, log_of, short, worker_of
+from plumbline_operator.kube.workloads.rawobjects import (
     Raw,
     condition,
     containers_of,

@@ -13,14 +13,14 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from plumbline_api.progress import Progress
-from plumbline_operator.kube.cache import Cache
-from plumbline_operator.kube.certificates import CertificateFolder, Certificates, OwnAuthority, Source
-from plumbline_operator.kube.client import KubeClient
-from plumbline_operator.kube.endpoint import StatusServer
+from plumbline_operator.kube.api.client import KubeClient
 from plumbline_operator.kube.metrics import Metrics
+from plumbline_operator.kube.progress.certificates import CertificateFolder, Certificates, OwnAuthority, Source
+from plumbline_operator.kube.progress.endpoint import StatusServer
+from plumbline_operator.kube.progress.reports import Reports
+from plumbline_operator.kube.progress.reviews import Reviews
 from plumbline_operator.kube.queue import WorkQueue
-from plumbline_operator.kube.reports import Reports
-from plumbline_operator.kube.reviews import Reviews
+from plumbline_operator.kube.seen.cache import Cache
 from plumbline_operator.kube.settings import ProgressSettings
 from plumbline_operator.observed import Key, Runtime, StatusEndpoint
 

@@ -16,15 +16,15 @@ from plumbline_api.names import Kind
 from plumbline_api.progress import Progress
 from plumbline_api.redteam import RedTeamSuite
 from plumbline_operator.cluster import Sight
-from plumbline_operator.kube.cache import Cache
-from plumbline_operator.kube.configmaps import NamedConfigMaps
-from plumbline_operator.kube.documents import SpecRefused, parse_config_map, parse_object, parse_status
-from plumbline_operator.kube.inputs import Table, needs_table, read_table, resolve_inputs
-from plumbline_operator.kube.jobsets import job_set_state
-from plumbline_operator.kube.mentions import ConfigMapName, Mentions
-from plumbline_operator.kube.relations import ExecutedBy, JobsOf, OwnedBy, PodsOf
-from plumbline_operator.kube.resources import DEPLOYMENTS, JOB_SETS, JOBS, OURS, SERVICES, Resource
-from plumbline_operator.kube.states import deployment_state, job_state
+from plumbline_operator.kube.api.resources import DEPLOYMENTS, JOB_SETS, JOBS, OURS, SERVICES, Resource
+from plumbline_operator.kube.seen.cache import Cache
+from plumbline_operator.kube.seen.configmaps import NamedConfigMaps
+from plumbline_operator.kube.seen.documents import SpecRefused, parse_config_map, parse_object, parse_status
+from plumbline_operator.kube.seen.inputs import Table, needs_table, read_table, resolve_inputs
+from plumbline_operator.kube.seen.mentions import ConfigMapName, Mentions
+from plumbline_operator.kube.seen.relations import ExecutedBy, JobsOf, OwnedBy, PodsOf
+from plumbline_operator.kube.workloads.jobsets import job_set_state
+from plumbline_operator.kube.workloads.states import deployment_state, job_state
 from plumbline_operator.observed import (
     ChildRef,
     DeploymentState,

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from plumbline_api.names import Kind
-from plumbline_operator.kube.cache import Cache, Name
-from plumbline_operator.kube.census import Census
-from plumbline_operator.kube.mentions import Mentions
+from plumbline_operator.kube.api.resources import OURS, Resource
 from plumbline_operator.kube.queue import WorkQueue
-from plumbline_operator.kube.resources import OURS, Resource
+from plumbline_operator.kube.seen.cache import Cache, Name
+from plumbline_operator.kube.seen.census import Census
+from plumbline_operator.kube.seen.mentions import Mentions
 from plumbline_operator.observed import Key
 
 __all__ = ["Feed"]

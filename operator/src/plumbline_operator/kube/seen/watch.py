@@ -13,9 +13,8 @@ from typing import Any, Final, Protocol
 
 import orjson
 
-from plumbline_operator.kube.cache import Name
-from plumbline_operator.kube.client import KubeClient
-from plumbline_operator.kube.errors import (
+from plumbline_operator.kube.api.client import KubeClient
+from plumbline_operator.kube.api.errors import (
     ApiError,
     Call,
     Forbidden,
@@ -24,8 +23,9 @@ from plumbline_operator.kube.errors import (
     Unavailable,
     answer_to_error,
 )
+from plumbline_operator.kube.api.resources import Resource, Watched
 from plumbline_operator.kube.queue import Backoff
-from plumbline_operator.kube.resources import Resource, Watched
+from plumbline_operator.kube.seen.cache import Name
 
 __all__ = ["Sink", "Watch"]
 

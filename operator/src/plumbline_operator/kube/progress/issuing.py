@@ -1,7 +1,8 @@
-"""Makes an authority and certificates of it: `python -m plumbline_operator.kube.issuing`, orders and answer as JSON.
+"""Makes an authority and certificates of it; orders and answer are JSON.
 
-A program of its own, run by `certificates`: the library that it needs would hold 10 MB in the operator for as long as
-that lives, for a few milliseconds of work a day. Keys go through pipes and never into a file.
+A program of its own (`python -m plumbline_operator.kube.progress.issuing`), run by `certificates`: the library that it
+needs would hold 10 MB in the operator for as long as that lives, for a few milliseconds of work a day. Keys go through
+pipes and never into a file.
 """
 
 import ipaddress

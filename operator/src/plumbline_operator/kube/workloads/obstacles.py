@@ -14,8 +14,8 @@ from typing import Final
 from plumbline_api.reasons import Reason
 from plumbline_api.scalars import parse_quantity
 from plumbline_operator.exits import FATAL_EXIT_CODES
-from plumbline_operator.kube.podends import explain_end, last_end, short
-from plumbline_operator.kube.rawobjects import Raw, condition, containers_of, is_true, moment, name_of, part
+from plumbline_operator.kube.workloads.podends import explain_end, last_end, short
+from plumbline_operator.kube.workloads.rawobjects import Raw, condition, containers_of, is_true, moment, name_of, part
 from plumbline_operator.observed import Problem
 
 __all__ = ["PATIENCE", "Obstacle", "find_ailing_sidecar", "find_obstacle"]

@@ -8,7 +8,7 @@ from collections.abc import Hashable, Mapping
 from typing import Any, Final, NamedTuple
 
 from plumbline_api.names import GROUP, LABEL_OWNER, LABEL_OWNER_KIND, LABEL_SUITE, VOLUME_STATUS, Kind
-from plumbline_operator.kube.resources import DEPLOYMENTS, JOB_SETS, JOBS, OURS, PODS, WATCHED, Resource
+from plumbline_operator.kube.api.resources import DEPLOYMENTS, JOB_SETS, JOBS, OURS, PODS, WATCHED, Resource
 from plumbline_operator.observed import Key
 
 __all__ = ["ExecutedBy", "JobsOf", "OwnedBy", "PodsOf", "groups_of", "trim", "woken_by"]

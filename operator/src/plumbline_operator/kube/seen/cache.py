@@ -15,8 +15,8 @@ from typing import Any, Final
 
 import orjson
 
-from plumbline_operator.kube.relations import groups_of, trim, woken_by
-from plumbline_operator.kube.resources import OURS, Resource
+from plumbline_operator.kube.api.resources import OURS, Resource
+from plumbline_operator.kube.seen.relations import groups_of, trim, woken_by
 from plumbline_operator.observed import Key
 
 __all__ = ["Cache", "Name"]

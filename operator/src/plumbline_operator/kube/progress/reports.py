@@ -10,10 +10,10 @@ from typing import Any, Final
 
 from plumbline_api.names import Kind
 from plumbline_api.progress import Progress
-from plumbline_operator.kube.cache import Cache, Name
+from plumbline_operator.kube.api.resources import Resource
 from plumbline_operator.kube.queue import WorkQueue
-from plumbline_operator.kube.relations import woken_by
-from plumbline_operator.kube.resources import Resource
+from plumbline_operator.kube.seen.cache import Cache, Name
+from plumbline_operator.kube.seen.relations import woken_by
 from plumbline_operator.observed import Key
 
 __all__ = ["Reports"]

@@ -11,10 +11,18 @@ from typing import Any, Final
 
 from plumbline_api.progress import Progress
 from plumbline_api.reasons import Reason
-from plumbline_operator.kube.obstacles import PATIENCE
-from plumbline_operator.kube.podends import short
-from plumbline_operator.kube.rawobjects import Raw, condition, is_controlled_by, is_true, moment, name_of, part
-from plumbline_operator.kube.states import explain_suspension, job_state
+from plumbline_operator.kube.workloads.obstacles import PATIENCE
+from plumbline_operator.kube.workloads.podends import short
+from plumbline_operator.kube.workloads.rawobjects import (
+    Raw,
+    condition,
+    is_controlled_by,
+    is_true,
+    moment,
+    name_of,
+    part,
+)
+from plumbline_operator.kube.workloads.states import explain_suspension, job_state
 from plumbline_operator.observed import JOB_SET, JobPhase, JobState, Problem
 
 __all__ = ["job_set_state"]

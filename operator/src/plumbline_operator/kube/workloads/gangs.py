@@ -9,9 +9,9 @@ from datetime import datetime
 from typing import Final
 
 from plumbline_operator.exits import FATAL_EXIT_CODES
-from plumbline_operator.kube.obstacles import Obstacle, find_ailing_sidecar, find_obstacle
-from plumbline_operator.kube.podends import explain_disruption, worker_of
-from plumbline_operator.kube.rawobjects import Raw, is_true, part
+from plumbline_operator.kube.workloads.obstacles import Obstacle, find_ailing_sidecar, find_obstacle
+from plumbline_operator.kube.workloads.podends import explain_disruption, worker_of
+from plumbline_operator.kube.workloads.rawobjects import Raw, is_true, part
 from plumbline_operator.observed import Problem
 
 __all__ = ["Gang", "gang_of"]

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Final
 
-from plumbline_operator.kube.client import KubeClient
-from plumbline_operator.kube.errors import ApiError, NotFound
-from plumbline_operator.kube.mentions import ConfigMapName, Mentions
-from plumbline_operator.kube.resources import CONFIG_MAPS
+from plumbline_operator.kube.api.client import KubeClient
+from plumbline_operator.kube.api.errors import ApiError, NotFound
+from plumbline_operator.kube.api.resources import CONFIG_MAPS
+from plumbline_operator.kube.seen.mentions import ConfigMapName, Mentions
 from plumbline_operator.observed import Key
 
 __all__ = ["NamedConfigMaps"]

@@ -16,7 +16,7 @@ from plumbline_api.configmap import ConfigMap
 from plumbline_api.meta import ObjectMeta
 from plumbline_api.model import Document
 from plumbline_api.names import Kind
-from plumbline_operator.kube.resources import OURS
+from plumbline_operator.kube.api.resources import OURS
 from plumbline_operator.observed import Key, PlumblineObject, PlumblineStatus
 from plumbline_operator.references import OBJECT_TYPES, STATUS_TYPES
 

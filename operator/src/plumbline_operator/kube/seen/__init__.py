@@ -1,0 +1,1 @@
+"""What is known of the cluster: watches fill the cache, and from it comes what decide() sees."""
