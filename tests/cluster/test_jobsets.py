@@ -31,6 +31,7 @@ from tests.cluster.operating import (
     status_where,
 )
 from tests.cluster.pods import PLAIN, container, ended, enforce_restricted, make, tell
+from tests.cluster.proxy import proxy
 from tests.cluster.test_nodes import begin, pods_of
 from tests.support import build, planned
 
@@ -38,6 +39,7 @@ pytestmark = pytest.mark.cluster
 
 SERVICES = Resource("", "v1", "services")
 RUN = Kind.ALIGNMENT_RUN
+AWAY = (503, {"reason": "ServiceUnavailable", "message": "apiserver not ready"})
 TWO = build.run(compute={"nodes": 2})
 
 
@@ -196,6 +198,22 @@ async def test_the_operator_makes_a_job_set_and_the_runs_end_is_its_end(
         await status_where(kube, namespace, RUN, "base", phase="Succeeded")
         (owner,) = made["metadata"]["ownerReferences"]
         assert (owner["uid"], owner["controller"]) == (run["metadata"]["uid"], True)
+
+
+async def test_what_a_job_set_made_is_found_while_no_word_comes_of_its_job_and_pods(
+    kube: KubeClient, namespace: str, control_plane: ControlPlane
+) -> None:
+    await serve_kinds(kube)
+    await apply_inputs(kube, namespace)
+    async with proxy(control_plane) as gateway:
+        gateway.refuse = lambda what: AWAY if what.watch and what.path.endswith(("/pods", "/jobs")) else None
+        async with running_operator(gateway.login(), namespace) as operator:
+            assert operator.job_sets.usable()
+            await apply(kube, namespace, TWO)
+            (job,) = await jobs_of(kube, namespace)
+            await begin(kube, *await pods_of(kube, namespace, 2))
+            await finish_job(kube, namespace, job["metadata"]["name"], build.training_summary("model"), index=0)
+            await status_where(kube, namespace, RUN, "base", phase="Succeeded")
 
 
 async def test_job_sets_that_come_and_go_are_noticed_and_what_was_begun_goes_on(

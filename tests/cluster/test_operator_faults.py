@@ -1,12 +1,14 @@
-"""Two faults that need a look inside the operator; all others are in the folder faults."""
+"""Faults that need a look inside the operator, or at single calls; all others are in the folder faults."""
 
 import asyncio
 
 import pytest
 
 from plumbline_api.names import Kind
+from plumbline_operator.kube.api.resources import PODS as PODS_SEEN
 from plumbline_operator.kube.assembly import Operator
-from tests.cluster.client import EVENTS, JOBS, KubeClient, eventually
+from plumbline_operator.observed import Key
+from tests.cluster.client import EVENTS, JOBS, PODS, KubeClient, eventually
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.crds import KINDS
 from tests.cluster.operating import (
@@ -97,3 +99,40 @@ async def test_an_event_that_is_refused_hinders_nothing(
             assert operator.events.dropped >= 1
     ours = [one for one in await kube.items(EVENTS, namespace) if one["involvedObject"]["kind"] == RUN]
     assert ours == []
+
+
+def is_read(what: Passed, plural: str) -> bool:
+    return what.method == "GET" and not what.watch and what.path.endswith(f"/{plural}")
+
+
+async def test_what_a_job_made_is_found_while_no_word_comes_of_its_pod(
+    control_plane: ControlPlane, kube: KubeClient, namespace: str
+) -> None:
+    """Its own watch tells that it has succeeded; the watch of pods is broken all the time."""
+    async with proxy(control_plane) as gateway:
+        gateway.refuse = lambda what: BROKEN if what.watch and what.path.endswith("/pods") else None
+        async with running_operator(gateway.login(), namespace) as operator:
+            assert operator.cache.count(PODS_SEEN) == 0
+            await live(kube, namespace)
+
+
+async def test_a_pod_that_is_really_gone_is_looked_for_once(
+    control_plane: ControlPlane, kube: KubeClient, namespace: str
+) -> None:
+    await apply_inputs(kube, namespace)
+    async with proxy(control_plane) as gateway:
+        async with running_operator(gateway.login(), namespace):
+            await apply(kube, namespace, build.run())
+            (job,) = await jobs_of(kube, namespace)
+        name = job["metadata"]["name"]
+        await finish_job(kube, namespace, name, build.training_summary("stage 0"))
+        await kube.until(JOBS, name, namespace, lambda one: bool(one["status"].get("completionTime")))
+        (pod,) = await kube.items(PODS, namespace)
+        await kube.delete(PODS, pod["metadata"]["name"], namespace)
+        gateway.passed.clear()
+        async with running_operator(gateway.login(), namespace) as operator:
+            run = await status_where(kube, namespace, RUN, "base", phase="Failed")
+            operator.queue.add(Key(RUN, namespace, "base"))
+            await until_quiet(operator)
+    assert "its pod is gone" in run["status"]["stages"][0]["message"]
+    assert len([what for what, _ in gateway.passed if is_read(what, "pods")]) == 2, "the watch's list, and one more"

@@ -31,6 +31,7 @@ from plumbline_operator.kube.queue import Backoff, WorkQueue
 from plumbline_operator.kube.seen.cache import Cache
 from plumbline_operator.kube.seen.census import Census
 from plumbline_operator.kube.seen.configmaps import NamedConfigMaps
+from plumbline_operator.kube.seen.endings import Endings
 from plumbline_operator.kube.seen.feed import Feed
 from plumbline_operator.kube.seen.mentions import Mentions
 from plumbline_operator.kube.seen.view import View
@@ -223,6 +224,7 @@ class Operator:
             progress=lambda namespace, job: None if desk is None else desk.newest(namespace, job),
             listening_since=lambda: None if desk is None else desk.listening_since(),
             now=self._now,
+            endings=Endings(self.client, self.cache, self.feed),
             job_sets=self.job_sets.usable,
         )
 

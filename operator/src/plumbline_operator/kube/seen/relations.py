@@ -11,12 +11,16 @@ from plumbline_api.names import GROUP, LABEL_OWNER, LABEL_OWNER_KIND, LABEL_SUIT
 from plumbline_operator.kube.api.resources import DEPLOYMENTS, JOB_SETS, JOBS, OURS, PODS, WATCHED, Resource
 from plumbline_operator.observed import Key
 
-__all__ = ["ExecutedBy", "JobsOf", "OwnedBy", "PodsOf", "groups_of", "trim", "woken_by"]
+__all__ = [
+    "JOB_NAME", "JOB_SET_NAME", "ExecutedBy", "JobsOf", "OwnedBy", "PodsOf", "groups_of", "trim", "woken_by",
+]  # fmt: skip
 
 Raw = Mapping[str, Any]
 
-_JOB_NAME: Final = "batch.kubernetes.io/job-name"
-_JOB_SET_NAME: Final = "jobset.sigs.k8s.io/jobset-name"
+JOB_NAME: Final = "batch.kubernetes.io/job-name"
+"""Label of pods."""
+JOB_SET_NAME: Final = "jobset.sigs.k8s.io/jobset-name"
+"""Label of Jobs."""
 _REPLICA_SET: Final = "pod-template-hash"
 _KINDS: Final[Mapping[Resource, Kind]] = {resource: kind for kind, resource in OURS.items()}
 _KEPT_METADATA: Final = (
@@ -112,7 +116,7 @@ def groups_of(resource: Resource, raw: Raw) -> tuple[Hashable, ...]:
     groups: list[Hashable] = [] if owner is None else [OwnedBy(owner)]
     suite = _suite(resource, metadata)
     groups += [] if suite is None else [ExecutedBy(suite)]
-    job_set = (metadata.get("labels") or {}).get(_JOB_SET_NAME)
+    job_set = (metadata.get("labels") or {}).get(JOB_SET_NAME)
     return (*groups, JobsOf(metadata.get("namespace", ""), job_set)) if resource == JOBS and job_set else tuple(groups)
 
 
@@ -142,8 +146,8 @@ def _suite(resource: Resource, metadata: Raw) -> Key | None:
 def _workload(metadata: Raw) -> PodsOf | None:
     labels = metadata.get("labels") or {}
     namespace = metadata.get("namespace", "")
-    if _JOB_NAME in labels:
-        return PodsOf(JOBS.kind, namespace, labels[_JOB_NAME])
+    if JOB_NAME in labels:
+        return PodsOf(JOBS.kind, namespace, labels[JOB_NAME])
     owner: Raw = next(iter(metadata.get("ownerReferences") or ()), {})
     if owner.get("kind") == "ReplicaSet" and _REPLICA_SET in labels:
         return PodsOf(DEPLOYMENTS.kind, namespace, str(owner.get("name")).removesuffix(f"-{labels[_REPLICA_SET]}"))

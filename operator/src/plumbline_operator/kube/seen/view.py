@@ -1,9 +1,10 @@
 """From what the cache knows to what decide() sees: an object, its children, and the objects and ConfigMaps it names.
 
-Called by the Cluster port. Reads; only ConfigMaps that people write are fetched from the API server.
+Called by the Cluster port. Reads. Fetched from the API server are ConfigMaps that people write, and what ended Jobs
+left behind where the cache does not know it.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -20,6 +21,7 @@ from plumbline_operator.kube.api.resources import DEPLOYMENTS, JOB_SETS, JOBS, O
 from plumbline_operator.kube.seen.cache import Cache
 from plumbline_operator.kube.seen.configmaps import NamedConfigMaps
 from plumbline_operator.kube.seen.documents import SpecRefused, parse_config_map, parse_object, parse_status
+from plumbline_operator.kube.seen.endings import Endings
 from plumbline_operator.kube.seen.inputs import Table, needs_table, read_table, resolve_inputs
 from plumbline_operator.kube.seen.mentions import ConfigMapName, Mentions
 from plumbline_operator.kube.seen.relations import ExecutedBy, JobsOf, OwnedBy, PodsOf
@@ -60,6 +62,8 @@ class View:
     listening_since: Callable[[], datetime | None]
     """Since when such reports come in; None while nobody listens."""
     now: Callable[[], datetime]
+    endings: Endings
+    """Completes what is known of Jobs that have ended."""
     job_sets: Callable[[], bool] = lambda: False
     """Whether the cluster serves JobSets, and they are watched."""
     _tables: dict[ConfigMapName, tuple[str, Table | Problem]] = field(default_factory=dict)
@@ -75,7 +79,7 @@ class View:
         Raises:
             SpecRefused: The models refuse the spec, or that of an object it names.
             StatusUnreadable: The status is that of a newer operator.
-            ApiError: A ConfigMap that it names cannot be fetched.
+            ApiError: A ConfigMap that it names, or what a Job left, cannot be fetched.
         """
         metadata = raw["metadata"]
         thing, status = parse_object(key.kind, raw), parse_status(key.kind, raw)
@@ -85,7 +89,7 @@ class View:
         self.mentions.record(key, (*named, *table, *maps))
         inputs = await self._inputs(thing, status, table)
         found = {name.name: await self._config_map(name) for name in maps}
-        owned = [child for child in self.cache.members(OwnedBy(key)) if belongs(child[1], metadata["uid"])]
+        owned = await self._children(key, metadata["uid"])
         runs, suites, gates = self._named(named)
         return thing, Observed(
             key=key,
@@ -94,7 +98,7 @@ class View:
             runtime=self._runtime(),
             annotations=metadata.get("annotations") or {},
             children=frozenset(ChildRef(resource.kind, child["metadata"]["name"]) for resource, child in owned),
-            jobs=self._jobs(key, owned),
+            jobs=tuple(map(self._job_state, self._jobs(key, owned))),
             deployments=self._deployments(owned),
             inputs=inputs,
             runs=runs,
@@ -128,11 +132,23 @@ class View:
         raw = await self.config_maps.get(name)
         return None if raw is None else parse_config_map(raw)
 
-    def _jobs(self, key: Key, owned: Iterable[tuple[Resource, Raw]]) -> tuple[JobState, ...]:
-        if key.kind == Kind.RED_TEAM_SUITE:
-            owned = self.cache.members(ExecutedBy(key))
-        look = {JOBS: self._job, JOB_SETS: self._job_set}
-        return tuple(look[resource](raw) for resource, raw in owned if resource in look)
+    async def _children(self, key: Key, uid: str) -> Sequence[tuple[Resource, Raw]]:
+        """What was made for the object, once all is known of the Jobs among it that have ended. Raises ApiError."""
+        while True:
+            owned = [child for child in self.cache.members(OwnedBy(key)) if belongs(child[1], uid)]
+            doubtful = [job for job in self._jobs(key, owned) if self.endings.in_doubt(*job)]
+            if not doubtful:
+                return owned
+            for job in doubtful:
+                await self.endings.read(*job)
+
+    def _jobs(self, key: Key, owned: Iterable[tuple[Resource, Raw]]) -> Iterator[tuple[Resource, Raw]]:
+        among = self.cache.members(ExecutedBy(key)) if key.kind == Kind.RED_TEAM_SUITE else owned
+        return (one for one in among if one[0] in (JOBS, JOB_SETS))
+
+    def _job_state(self, job: tuple[Resource, Raw]) -> JobState:
+        resource, raw = job
+        return self._job(raw) if resource == JOBS else self._job_set(raw)
 
     def _job(self, raw: Raw) -> JobState:
         namespace, name = raw["metadata"]["namespace"], raw["metadata"]["name"]
