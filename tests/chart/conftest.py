@@ -9,6 +9,7 @@ import pytest
 from tests.chart.helm import Helm
 from tests.cluster.client import NAMESPACES, SERVICE_ACCOUNTS, KubeClient
 from tests.cluster.controlplane import ControlPlane, Options, control_plane
+from tests.cluster.pods import RESTRICTED
 from tests.cluster.programs import Programs, find_programs, unsupported
 
 NUMBERS = count(1)
@@ -58,8 +59,7 @@ async def kube(plane: ControlPlane) -> AsyncIterator[KubeClient]:
 async def namespace(kube: KubeClient) -> AsyncIterator[str]:
     """An empty namespace that enforces the restricted Pod Security Standard."""
     name = f"chart-{next(NUMBERS)}"
-    labels = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
-    body: dict[str, Any] = {"metadata": {"name": name, "labels": labels}}
+    body: dict[str, Any] = {"metadata": {"name": name, "labels": RESTRICTED}}
     await kube.create(NAMESPACES, body)
     await kube.until(SERVICE_ACCOUNTS, "default", name, lambda _: True)
     yield name

@@ -27,8 +27,8 @@ from tests.cluster.client import (
 from tests.support import planned
 
 __all__ = [
-    "PLAIN", "container", "ended", "enforce_restricted", "make", "make_job", "pod_of", "pod_spec", "stand_in_node",
-    "state_of", "state_with", "tell",
+    "PLAIN", "RESTRICTED", "container", "ended", "enforce_restricted", "make", "make_job", "pod_of", "pod_spec",
+    "stand_in_node", "state_of", "state_with", "tell",
 ]  # fmt: skip
 
 NODES = Resource("", "v1", "nodes", namespaced=False)
@@ -39,10 +39,13 @@ PLAIN = replace(planned.CLUSTER, store_claim=None)
 """Settings with everything but a volume claim, which would have to exist."""
 
 
+RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
+"""Labels of a namespace that refuses whatever is not restricted, in the Pod Security Standards' sense."""
+
+
 async def enforce_restricted(kube: KubeClient, namespace: str) -> None:
     """Let a namespace refuse whatever is not restricted, and have the accounts that the settings name."""
-    labels = {"pod-security.kubernetes.io/enforce": "restricted", "pod-security.kubernetes.io/warn": "restricted"}
-    await kube.merge(NAMESPACES, namespace, {"metadata": {"labels": labels}})
+    await kube.merge(NAMESPACES, namespace, {"metadata": {"labels": RESTRICTED}})
     for name in ("trainer", "evaluator", "guard"):
         await kube.create(SERVICE_ACCOUNTS, {"metadata": {"name": name}}, namespace)
 

@@ -26,12 +26,12 @@ from tests.cluster.client import (
 from tests.cluster.commands import run_helm, run_kubectl
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.objects import config_map, job, pod
+from tests.cluster.pods import RESTRICTED
 
 pytestmark = pytest.mark.cluster
 
 POLICIES = Resource("admissionregistration.k8s.io", "v1", "validatingadmissionpolicies", namespaced=False)
 BINDINGS = Resource("admissionregistration.k8s.io", "v1", "validatingadmissionpolicybindings", namespaced=False)
-RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 
 
 async def test_it_serves_the_release_that_was_built(control_plane: ControlPlane, kube: KubeClient) -> None:

@@ -1,12 +1,16 @@
 """One real cluster for the whole session, a restricted namespace per test, and the timeline of the start at the end."""
 
+import tempfile
 from collections.abc import AsyncIterator, Generator, Iterator
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.cluster.client import NAMESPACES, SERVICE_ACCOUNTS, KubeClient, Resource
+from tests.cluster.pods import RESTRICTED
+from tests.e2e.installation import Images, find_images
 from tests.e2e.machine import unsupported
 from tests.e2e.pods import PULL_SECRET
 from tests.e2e.programs import NodePrograms, find_node_programs
@@ -34,6 +38,23 @@ def cluster(node_programs: NodePrograms, request: pytest.FixtureRequest) -> Iter
 
 
 @pytest.fixture(scope="session")
+def images() -> Images:
+    """All images as they were built; skips where they were not."""
+    found = find_images()
+    if found is None:
+        pytest.skip("not all images are built; run: make images")
+    return found
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A folder that everybody may read, as volumes are."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@pytest.fixture(scope="session")
 def probe(cluster: RealCluster) -> str:
     """The image of the tests, in the registry."""
     return cluster.push_probe()
@@ -50,8 +71,7 @@ async def kube(cluster: RealCluster) -> AsyncIterator[KubeClient]:
 async def namespace(cluster: RealCluster, kube: KubeClient) -> AsyncIterator[str]:
     """An empty namespace that enforces the restricted standard, with the secret for the registry."""
     name = f"e2e-{next(NUMBERS)}"
-    labels = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
-    await kube.create(NAMESPACES, {"metadata": {"name": name, "labels": labels}})
+    await kube.create(NAMESPACES, {"metadata": {"name": name, "labels": RESTRICTED}})
     await kube.until(SERVICE_ACCOUNTS, "default", name, lambda _: True)
     await kube.create(SECRETS, cluster.registry.pull_secret(PULL_SECRET), name)
     yield name

@@ -3,7 +3,6 @@
 The operator lives in a namespace of its own and a team in another; both enforce the restricted standard.
 """
 
-import json
 import os
 import subprocess
 import sys
@@ -16,15 +15,18 @@ from pathlib import Path
 import boto3
 import yaml
 
+from images.build.catalogue import IMAGES
+from images.build.workshop import LAYOUT, Record, read_records
 from tests.cluster.client import Object
+from tests.cluster.pods import RESTRICTED
 from tests.e2e.pods import PULL_SECRET
 from tests.e2e.realcluster import RealCluster
+from tests.support.checkout import ROOT
 from tests.support.objectstore import ObjectStore
 
-__all__ = ["IMAGES", "Images", "Installation", "TeamStore", "find_images", "in_a_bucket", "installed", "on_a_volume"]
+__all__ = ["BUILT", "Images", "Installation", "TeamStore", "find_images", "in_a_bucket", "installed", "on_a_volume"]
 
-ROOT = Path(__file__).parents[2]
-IMAGES = ROOT / "build/images"
+BUILT = ROOT / "build/images"
 """Where `make images` puts them."""
 OPERATOR = "plumbline-system"
 RELEASE = "plumbline"
@@ -38,33 +40,23 @@ class Images:
 
     layout: Path
     """An OCI layout with all of them."""
-    references: dict[str, str]
-    """Their names in it."""
-    digests: dict[str, str]
+    records: Mapping[str, Record]
 
     def push(self, cluster: RealCluster) -> Object:
         """Bring all of them into the registry; the part of the chart's values that says which they are."""
         values: Object = {}
-        for name, reference in self.references.items():
-            pushed = cluster.registry.push(Path(f"{self.layout}:{reference}"), f"plumbline/{name}")
+        for name, record in self.records.items():
+            pushed = cluster.registry.push(Path(f"{self.layout}:{record.reference}"), f"plumbline/{name}")
             digest = pushed.partition("@")[2]
-            assert digest == self.digests[name], f"{name} changed on its way: {digest}"
+            assert digest == record.digest, f"{name} changed on its way: {digest}"
             values[name] = {"digest": digest}
         return values
 
 
-def find_images(folder: Path = IMAGES) -> Images | None:
-    """What was built, or None where it was not."""
-    catalogue = folder / "images.json"
-    if not catalogue.exists():
-        return None
-    built = {one["name"]: one for one in json.loads(catalogue.read_text(encoding="utf-8"))["images"]}
-    (layout,) = {one["layout"] for one in built.values()}
-    return Images(
-        folder / layout,
-        {name: one["reference"] for name, one in built.items()},
-        {name: one["digest"] for name, one in built.items()},
-    )
+def find_images() -> Images | None:
+    """What was built, or None where one of them was not."""
+    records = read_records(BUILT)
+    return Images(BUILT / LAYOUT, records) if records.keys() >= IMAGES.keys() else None
 
 
 @dataclass(frozen=True)
@@ -182,8 +174,7 @@ def installed(
 
 
 def _restricted(name: str) -> Object:
-    labels = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": RESTRICTED}}
 
 
 def _within(namespace: str, thing: Object) -> Object:

@@ -22,14 +22,14 @@ from images.build.builders import find_builder
 from images.build.catalogue import IMAGES
 from images.build.errors import BuildError
 from images.build.layout import blob_path, read_image
-from images.build.workshop import LAYOUT, MEGABYTE, RECORDS, Record
+from images.build.workshop import LAYOUT, MEGABYTE, Record, read_records
+from tests.e2e.installation import BUILT
 from tests.e2e.unpacked import Unpacked, unpack
 from tests.support.checkout import ROOT
 from tests.support.guards import policy_file
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
-OUTPUT = ROOT / "build/images"
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - of a network that nothing else is in
 SCHEMAS = "http://cyclonedx.org/schema"
 SMALL = ("guard", "operator", "evaluator")
@@ -57,8 +57,7 @@ def records() -> dict[str, Record]:
         pytest.skip(str(error))
     done = make_images("--only", ",".join(SMALL))
     assert done.returncode == 0, done.stderr
-    entries = json.loads((OUTPUT / RECORDS).read_text())["images"]
-    return {entry["name"]: Record(**entry) for entry in entries}
+    return read_records(BUILT)
 
 
 @pytest.fixture(scope="module")
@@ -66,16 +65,7 @@ def roots(records: dict[str, Record]) -> Iterator[dict[str, Unpacked]]:
     """Their files."""
     folder = Path(tempfile.mkdtemp())
     folder.chmod(0o755)
-    yield {name: unpack(OUTPUT / LAYOUT, name, folder / name) for name in SMALL}
-    shutil.rmtree(folder)
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    """A folder that everybody may read, as volumes are."""
-    folder = Path(tempfile.mkdtemp())
-    folder.chmod(0o755)
-    yield folder
+    yield {name: unpack(BUILT / LAYOUT, name, folder / name) for name in SMALL}
     shutil.rmtree(folder)
 
 
@@ -103,7 +93,7 @@ def test_nothing_of_an_image_is_writable_for_its_user_or_runs_with_more_rights(
 
 @every_small_image
 def test_an_image_tells_where_it_comes_from_and_no_registry_of_packages(records: dict[str, Record], name: str) -> None:
-    image = read_image(OUTPUT / LAYOUT, name)
+    image = read_image(BUILT / LAYOUT, name)
     labels = image.settings["config"]["Labels"]
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, check=True, capture_output=True, text=True)  # noqa: S607
     assert labels["org.opencontainers.image.title"] == f"plumbline-{name}"
@@ -192,7 +182,7 @@ def test_the_guard_of_the_image_listens(roots: dict[str, Unpacked], place: Path)
 
 @every_small_image
 def test_a_bill_of_materials_is_valid_and_names_what_is_locked(records: dict[str, Record], name: str) -> None:
-    bill = json.loads((OUTPUT / records[name].sbom).read_text())
+    bill = json.loads((BUILT / records[name].sbom).read_text())
     schemas = resources.files("cyclonedx.schema._res")
     texts = {each.name: each.read_text() for each in schemas.iterdir() if each.name.endswith(".schema.json")}
     # They refer to each other by the names of their files, beside an address that is theirs.
@@ -207,10 +197,10 @@ def test_a_bill_of_materials_is_valid_and_names_what_is_locked(records: dict[str
 
 def test_the_layout_holds_what_the_record_says(records: dict[str, Record]) -> None:
     for name in SMALL:
-        image = read_image(OUTPUT / LAYOUT, name)
+        image = read_image(BUILT / LAYOUT, name)
         assert image.digest == records[name].digest
         for layer in image.layers:
-            assert blob_path(OUTPUT / LAYOUT, layer.digest).stat().st_size == layer.size
+            assert blob_path(BUILT / LAYOUT, layer.digest).stat().st_size == layer.size
 
 
 def test_another_build_without_any_cache_gives_the_same_digest(records: dict[str, Record]) -> None:

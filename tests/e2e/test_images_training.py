@@ -1,6 +1,5 @@
 """The trainer's image trains, and the engine's image has the same layers; only where both are built already."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -12,49 +11,36 @@ from pathlib import Path
 import pytest
 
 from images.build.layout import read_image
-from images.build.workshop import LAYOUT, RECORDS, Record
+from images.build.workshop import LAYOUT, Record, read_records
 from plumbline_api.names import ENV_TERMINATION_LOG
 from plumbline_api.report import Result, Summary
+from tests.e2e.installation import BUILT
 from tests.e2e.unpacked import Unpacked, unpack
-from tests.support.checkout import ROOT
 from tests.support.tiny_stage import make_bench
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900), pytest.mark.filterwarnings("ignore")]
-
-OUTPUT = ROOT / "build/images"
 
 
 @pytest.fixture(scope="module")
 def records() -> dict[str, Record]:
     if sys.platform != "linux" or os.geteuid() != 0:
         pytest.skip("running an image takes root on Linux")
-    path = OUTPUT / RECORDS
-    entries = json.loads(path.read_text())["images"] if path.exists() else []
-    found = {entry["name"]: Record(**entry) for entry in entries}
+    found = read_records(BUILT)
     if not {"trainer", "engine"} <= set(found):
         pytest.skip("trainer and engine are not built: make images")
-    return found
+    return dict(found)
 
 
 @pytest.fixture(scope="module")
 def trainer(records: dict[str, Record]) -> Iterator[Unpacked]:
     folder = Path(tempfile.mkdtemp())
     folder.chmod(0o755)
-    yield unpack(OUTPUT / LAYOUT, "trainer", folder / "root")
-    shutil.rmtree(folder)
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    """A folder for everybody, as volumes are."""
-    folder = Path(tempfile.mkdtemp())
-    folder.chmod(0o755)
-    yield folder
+    yield unpack(BUILT / LAYOUT, "trainer", folder / "root")
     shutil.rmtree(folder)
 
 
 def test_the_engine_is_the_trainers_layers_under_another_program(records: dict[str, Record]) -> None:
-    trainer, engine = (read_image(OUTPUT / LAYOUT, name) for name in ("trainer", "engine"))
+    trainer, engine = (read_image(BUILT / LAYOUT, name) for name in ("trainer", "engine"))
     assert trainer.layers == engine.layers
     assert engine.settings["config"]["Entrypoint"] == ["plumbline-engine"]
     assert records["trainer"].digest != records["engine"].digest

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.client import Object
-from tests.e2e.installation import Installation, find_images, installed, on_a_volume
+from tests.e2e.installation import Images, Installation, installed, on_a_volume
 from tests.e2e.realcluster import RealCluster
 from tests.support.small_assistant import write_small_run
 
@@ -26,10 +26,7 @@ PATIENCE = 600.0
 
 
 @pytest.fixture(scope="module")
-def team(cluster: RealCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    images = find_images()
-    if images is None:
-        pytest.skip("the images are not built; run: make images")
+def team(cluster: RealCluster, images: Images, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     folder = tmp_path_factory.mktemp(TEAM)
     with installed(cluster, images, TEAM, folder, partial(on_a_volume, cluster, TEAM)) as found:
         yield found

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.cluster.client import Object
-from tests.e2e.installation import Installation, find_images, in_a_bucket, installed, on_a_volume
+from tests.e2e.installation import Images, Installation, in_a_bucket, installed, on_a_volume
 from tests.e2e.realcluster import RealCluster
 from tests.support.asking import ask
 from tests.support.objectstore import ObjectStore, run_object_store
@@ -38,11 +38,8 @@ def object_store(cluster: RealCluster, tmp_path: Path) -> Iterator[ObjectStore]:
 
 @pytest.fixture(params=["volume", "bucket"])
 def team(
-    cluster: RealCluster, object_store: ObjectStore, tmp_path: Path, request: pytest.FixtureRequest
+    cluster: RealCluster, images: Images, object_store: ObjectStore, tmp_path: Path, request: pytest.FixtureRequest
 ) -> Iterator[Installation]:
-    images = find_images()
-    if images is None:
-        pytest.skip("the images are not built; run: make images")
     name = f"team-{request.param}"
     kinds = {
         "volume": partial(on_a_volume, cluster, name),
