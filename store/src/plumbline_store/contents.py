@@ -7,12 +7,14 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final, TypeVar
 
 from plumbline_api.artifact import File
 from plumbline_store import keys
+from plumbline_store.attempts import attempt
 from plumbline_store.backend import Absent, Backend, Content, Entry, Stage, Staged
-from plumbline_store.errors import AGAIN, ArtifactMissing, DigestMismatch, NewerLayout, StoreError
+from plumbline_store.errors import AGAIN, ArtifactMissing, DigestMismatch, NewerLayout, StoreError, in_plain_words
 from plumbline_store.hashing import drain, hash_stream
 
 __all__ = ["Contents"]
@@ -22,6 +24,10 @@ VERSION: Final = 1
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
+
+
+def _address(file: File) -> str:
+    return keys.blob(file.sha256)
 
 
 class Contents:
@@ -69,7 +75,7 @@ class Contents:
 
     def has(self, file: File) -> bool:
         """Whether a file of an artifact is there at its size (content is verified when read)."""
-        entry = self._backend.look(keys.blob(file.sha256))
+        entry = self._backend.look(_address(file))
         return entry is not None and entry.size == file.size
 
     @contextmanager
@@ -104,7 +110,7 @@ class Contents:
 
     def pass_on(self, file: File, out: Callable[[bytes], object], key: str = "") -> None:
         """Read a file of an artifact, or of what lies elsewhere; what was handed on is good only when this returns."""
-        key = key or keys.blob(file.sha256)
+        key = key or _address(file)
         place = self._backend.place(key)
         try:
             with self._backend.read(key) as blob:
@@ -116,6 +122,23 @@ class Contents:
         if found != file.sha256:
             self._backend.set_aside(key)
             raise DigestMismatch(place, file.sha256, found)
+
+    def lay_out(
+        self, files: Iterable[File], into: Path, scratch_name: str, key_of: Callable[[File], str] = _address
+    ) -> None:
+        """Copy files of an artifact, or what lies elsewhere, verified, into a new folder that appears when complete."""
+        files = tuple(files)
+
+        def copy_out(file: File) -> None:
+            with (whole / file.path).open("xb") as copy:
+                self.pass_on(file, copy.write, key_of(file))
+
+        with in_plain_words(into), attempt(into.parent, scratch_name) as scratch:
+            whole = scratch / "files"
+            for file in files:
+                (whole / file.path).parent.mkdir(parents=True, exist_ok=True)
+            self.each(copy_out, files)
+            whole.rename(into)
 
     def read_small(self, key: str) -> bytes | None:
         """A document of the store's own, whole; None where there is none."""

@@ -10,10 +10,9 @@ from pathlib import Path
 
 from plumbline_api.artifact import File, MediaType
 from plumbline_store import keys
-from plumbline_store.attempts import attempt
 from plumbline_store.backend import Content
 from plumbline_store.contents import Contents
-from plumbline_store.errors import ArtifactMissing, DigestMismatch, in_plain_words
+from plumbline_store.errors import ArtifactMissing, DigestMismatch
 from plumbline_store.records import DraftRecord, read_record
 from plumbline_store.source import Meter, list_source
 
@@ -54,12 +53,8 @@ class Drafts:
             return None
         into = parent / found.name
         try:
-            with in_plain_words(into), attempt(parent, f".{found.name}.restore-") as scratch:
-                whole = scratch / "files"
-                for file in found.files:
-                    (whole / file.path).parent.mkdir(parents=True, exist_ok=True)
-                self._contents.each(partial(self._copy_out, key, whole), found.files)
-                whole.rename(into)
+            scratch_name = f".{found.name}.restore-"
+            self._contents.lay_out(found.files, into, scratch_name, lambda file: keys.draft_file(key, file.sha256))
         except (ArtifactMissing, DigestMismatch) as error:
             log.warning("%s is not restored: %s", found.name, error)
             return None
@@ -70,7 +65,3 @@ class Drafts:
         self._contents.remove(keys.draft(key))
         for other in self._contents.names(keys.draft_file(key, "")):
             self._contents.remove(other)
-
-    def _copy_out(self, key: str, folder: Path, file: File) -> None:
-        with (folder / file.path).open("xb") as copy:
-            self._contents.pass_on(file, copy.write, keys.draft_file(key, file.sha256))

@@ -19,7 +19,7 @@ from plumbline_api.artifact import ArtifactRef, File, Manifest, MediaType, Paren
 from plumbline_api.model import canonical_json, digest_of
 from plumbline_api.report import Summary
 from plumbline_store import keys
-from plumbline_store.attempts import attempt, remove_dead
+from plumbline_store.attempts import remove_dead
 from plumbline_store.backend import Backend, Content
 from plumbline_store.contents import Contents
 from plumbline_store.drafts import Drafts
@@ -143,12 +143,7 @@ class Store:
             self._verify_folder(manifest, into)
             remove_dead(into.parent, scratch_name)
             return into
-        with in_plain_words(into), attempt(into.parent, scratch_name) as scratch:
-            whole = scratch / "files"
-            for file in manifest.files:
-                (whole / file.path).parent.mkdir(parents=True, exist_ok=True)
-            self._contents.each(partial(self._copy_out, whole), manifest.files)
-            whole.rename(into)
+        self._contents.lay_out(manifest.files, into, scratch_name)
         return into
 
     def read_file(self, digest: str, path: str) -> bytes:
@@ -251,10 +246,6 @@ class Store:
 
     def _check_content(self, file: File) -> None:
         self._contents.pass_on(file, lambda _: None)
-
-    def _copy_out(self, folder: Path, file: File) -> None:
-        with (folder / file.path).open("xb") as copy:
-            self._contents.pass_on(file, copy.write)
 
     def _verify_folder(self, manifest: Manifest, folder: Path) -> None:
         remedy = "remove the folder or choose another"
