@@ -41,11 +41,10 @@ def start(policy: Path, upstream: str = "http://127.0.0.1:9", port: int | str = 
 
 
 @asynccontextmanager
-async def running(policy: Path, upstream: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+async def running(policy: Path, upstream: str, *more: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
     port = free_port()
-    child = await asyncio.create_subprocess_exec(
-        *[GUARD, "--policy", str(policy), "--upstream", upstream, "--port", str(port)], stdout=asyncio.subprocess.PIPE
-    )
+    command = [GUARD, "--policy", str(policy), "--upstream", upstream, "--port", str(port), *more]
+    child = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     assert child.stdout is not None
     assert json.loads(await child.stdout.readline())["event"] == "listening"
     try:
@@ -69,6 +68,58 @@ async def test_told_to_stop_it_finishes_what_is_at_work_and_takes_nothing_new(tm
                     await session.get(f"{url}/healthz")
                 rest = await response.read()
         assert rest.endswith(b"data: [DONE]\n\n")
+        assert await child.wait() == ExitCode.OK
+
+
+async def test_a_guard_that_lingers_loses_no_request_of_those_who_do_not_know_yet(tmp_path: Path) -> None:
+    script = Script(deltas=("one ", "two ", "three"), pause=0.05)
+    policy = written_policy(tmp_path)
+    async with (
+        running_upstream(script) as upstream,
+        running(policy, upstream.url, "--linger", "2", "--grace", "5") as (child, url),
+    ):
+        told = asyncio.Event()
+        asking = [asyncio.create_task(keep_asking(url, told, kept=kept, stream=stream)) for kept, stream in KINDS]
+        await asyncio.sleep(0.3)
+        child.send_signal(signal.SIGTERM)
+        await asyncio.sleep(1.2)
+        async with aiohttp.ClientSession() as session, session.get(f"{url}/readyz") as ready:
+            assert (ready.status, ready.headers["Connection"]) == (503, "close")
+        told.set()
+        answers = await asyncio.gather(*asking)
+        assert await child.wait() == ExitCode.OK
+    assert all(len(each) > 3 for each in answers)
+    assert {answer for each in answers for answer in each} == {(200, True)}
+
+
+KINDS = [(kept, stream) for kept in (True, False) for stream in (True, False)]
+
+
+async def keep_asking(url: str, told: asyncio.Event, *, kept: bool, stream: bool) -> list[tuple[int, bool]]:
+    """Status and completeness of every answer until told to end; over one connection if it is kept."""
+    found = []
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=not kept)) as session:
+        while not told.is_set():
+            ask = {"model": "task-assistant", "stream": stream, "messages": [{"role": "user", "content": "hi"}]}
+            async with session.post(f"{url}/v1/chat/completions", json=ask) as response:
+                text = await response.text()
+            found.append((response.status, "[DONE]" in text if stream else "three" in text))
+    return found
+
+
+async def test_an_answer_that_takes_longer_than_the_grace_is_broken_off(tmp_path: Path) -> None:
+    script = Script(deltas=("one ", "two ", "three"), pause=3)
+    async with (
+        running_upstream(script) as upstream,
+        running(written_policy(tmp_path), upstream.url, "--grace", "0.5") as (child, url),
+        aiohttp.ClientSession() as session,
+    ):
+        ask = {"model": "task-assistant", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
+        async with session.post(f"{url}/v1/chat/completions", json=ask) as response:
+            await response.content.readany()
+            child.send_signal(signal.SIGTERM)
+            with pytest.raises(aiohttp.ClientError):
+                await response.read()
         assert await child.wait() == ExitCode.OK
 
 

@@ -252,7 +252,12 @@ class EvalGateStatus(Document):
     baseline: Digest | None = None
     """The model it was compared with."""
     binding: Digest | None = None
-    """Digest of all that the verdict depends on: subject, baseline, suites, rules and the evaluator's image."""
+    """Digest of all that the verdict depends on: subject, baseline, suites, rules, images of evaluator and engine."""
+    software: Digest | None = None
+    """Digest of the images among them; a verdict of another release's images lets nothing new through."""
+    standing: Digest | None = None
+    """Digest of subject, baseline, suites and rules that passed; while they are evaluated again only because images
+    are others, what is served goes on."""
     rows: Annotated[tuple[RuleRow, ...], Field(max_length=512)] = ()
     """One row per rule and suite."""
     evidence: Annotated[tuple[Evidence, ...], Field(max_length=16)] = ()

@@ -127,6 +127,13 @@ class DeploymentState:
     """The problem will not pass by itself."""
     replicas: int | None = None
     """Pods that it asks for; None where there can be one only."""
+    ready: int = 0
+    """Pods that serve; counted where there may be several."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether all pods that it asks for serve."""
+        return self.engine_ready and self.guard_ready and (self.replicas is None or self.ready >= self.replicas)
 
 
 @dataclass(frozen=True)
@@ -204,6 +211,10 @@ class Runtime:
     """Egress rules of a NetworkPolicy that every pod gets; empty allows nothing, None makes no such policy."""
     start_deadline: int | None = None
     """Seconds that a pod may need to begin its work before that is a failure; None waits for ever."""
+    beside: bool = False
+    """Whether a new revision of what is served comes up beside the one before, which goes when the new one serves."""
+    linger: int = 0
+    """Seconds for which a guard that is told to end goes on answering those who are still sent to it."""
     patience: float = 0.0
     """Seconds in which what an object names may still come, before its lack is for a person."""
     job_sets: bool = False

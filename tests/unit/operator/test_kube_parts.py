@@ -268,6 +268,8 @@ def test_settings_come_from_flags_before_variables_before_defaults(tmp_path: Pat
         pull_secrets=("registry",),
         egress=(),
         start_deadline=600,
+        beside=True,
+        linger=10,
         patience=15.0,
     )
     assert settings_from({"PLUMBLINE_PODS": pods()}, store="s3://other").runtime.store == "s3://other"

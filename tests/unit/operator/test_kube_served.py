@@ -31,6 +31,17 @@ def test_readiness_is_that_of_one_pod_and_not_a_sum_over_several() -> None:
     assert not (state.engine_ready and state.guard_ready)
 
 
+def test_pods_that_serve_are_counted() -> None:
+    up = [served(running(CONTAINER_GUARD), running(CONTAINER_ENGINE), name=name) for name in "ab"]
+    down = served(running(CONTAINER_GUARD), unready(CONTAINER_ENGINE), name="c")
+    deployment = kubeobjects.deployment() | {"spec": {**kubeobjects.deployment()["spec"], "replicas": 3}}
+    state = deployment_state(deployment, [*up, down], None, build.later(5))
+    assert (state.ready, state.replicas, state.complete) == (2, 3, False)
+    assert deployment_state(
+        deployment, [*up, served(*up[0]["status"]["containerStatuses"], name="d")], None, build.NOON
+    ).complete
+
+
 def test_pods_of_another_revision_and_pods_that_go_do_not_serve() -> None:
     going = served(running(CONTAINER_GUARD), running(CONTAINER_ENGINE))
     going["metadata"]["deletionTimestamp"] = "2026-01-31T12:00:03Z"

@@ -114,10 +114,27 @@ def test_another_policy_is_another_object_so_that_the_old_one_goes() -> None:
 
 
 def test_probes_come_in_by_the_guard_because_the_engine_listens_on_loopback() -> None:
-    for container in manifests()["Deployment"]["spec"]["template"]["spec"]["containers"]:
-        for probe in ("startupProbe", "readinessProbe"):
-            path = {CONTAINER_GUARD: "/healthz", CONTAINER_ENGINE: "/readyz"}[container["name"]]
-            assert container[probe]["httpGet"] == {"path": path, "port": 8080}
+    made = manifests()["Deployment"]["spec"]["template"]["spec"]
+    for container in (*made["initContainers"], *made["containers"]):
+        path = {CONTAINER_GUARD: "/healthz", CONTAINER_ENGINE: "/readyz"}[container["name"]]
+        assert container["readinessProbe"]["httpGet"] == {"path": path, "port": 8080}
+
+
+def test_the_engine_is_up_before_its_guard_and_ends_after_it() -> None:
+    made = manifests()["Deployment"]["spec"]["template"]["spec"]
+    (engine,), (guard,) = made["initContainers"], made["containers"]
+    assert (engine["name"], engine["restartPolicy"]) == (CONTAINER_ENGINE, "Always")
+    assert "startupProbe" not in engine, "the guard, which it would ask, is started after it has succeeded"
+    assert guard["startupProbe"]["httpGet"] == {"path": "/healthz", "port": 8080}
+
+
+def test_a_guard_of_a_cluster_lingers_and_has_the_time_for_it() -> None:
+    made = manifests()["Deployment"]["spec"]["template"]["spec"]
+    words = made["containers"][0]["args"]
+    linger, grace = (int(words[words.index(option) + 1]) for option in ("--linger", "--grace"))
+    assert (linger, made["terminationGracePeriodSeconds"] > linger + grace) == (CLUSTER.linger, True)
+    words = planned.serving(build.RUNTIME)[-1].manifest["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert "--linger" not in words
 
 
 def test_a_guard_in_a_pod_listens_on_all_addresses() -> None:

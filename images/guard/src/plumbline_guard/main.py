@@ -29,7 +29,6 @@ from plumbline_guard.upstream import connect
 
 __all__ = ["main"]
 
-_GRACE_SECONDS: Final = 10.0
 _LOOK_SECONDS: Final = 2.0
 
 
@@ -41,6 +40,8 @@ class Settings:
     upstream: str
     host: str
     port: int
+    linger: float
+    grace: float
 
 
 class _PortError(Exception):
@@ -77,15 +78,27 @@ def _read_settings(arguments: Sequence[str] | None) -> Settings:
     parser.add_argument("--policy", type=Path, required=True, metavar="FILE", help="the PolicyFile to enforce")
     parser.add_argument("--upstream", type=_address, required=True, metavar="URL", help="the engine, without /v1")
     parser.add_argument("--port", type=_port, required=True, metavar="N", help="where to listen")
+    parser.add_argument(
+        "--linger", type=_seconds, default=0.0, metavar="S", help="go on answering so long after SIGTERM (default: 0)"
+    )
+    parser.add_argument(
+        "--grace", type=_seconds, default=10.0, metavar="S", help="then wait so long for answers at work (default: 10)"
+    )
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
     given = parser.parse_args(arguments)
-    return Settings(policy=given.policy, upstream=given.upstream, host=given.host, port=given.port)
+    return Settings(**vars(given))
 
 
 def _address(text: str) -> str:
     if not re.fullmatch(r"https?://[^/?#\s]+(/v1)?/?", text):
         raise argparse.ArgumentTypeError(f"{text!r} is not an address like http://127.0.0.1:8000")
     return text.rstrip("/").removesuffix("/v1")
+
+
+def _seconds(text: str) -> float:
+    if not re.fullmatch(r"\d{1,4}(\.\d{1,3})?", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+    return float(text)
 
 
 def _port(text: str) -> int:
@@ -102,7 +115,7 @@ async def _serve(settings: Settings, policy: Policy) -> None:
     async with connect(settings.upstream, policy.file.subject) as engine:
         guard = Guard(policy, engine, log, clocks)
         server = web.Server(guard.handle, handler_cancellation=True, access_log=None)
-        runner = web.ServerRunner(server, shutdown_timeout=_GRACE_SECONDS)
+        runner = web.ServerRunner(server, shutdown_timeout=settings.grace)
         await runner.setup()
         try:
             await _listen(runner, settings)
@@ -110,6 +123,9 @@ async def _serve(settings: Settings, policy: Policy) -> None:
             watching = asyncio.create_task(_watch(guard))
             await stop.wait()
             guard.draining = True
+            log.note("draining", time.time())
+            # Whoever sends requests here learns only after a while that this guard is going.
+            await asyncio.sleep(settings.linger)
             watching.cancel()
         finally:
             await runner.cleanup()  # waits for requests at work

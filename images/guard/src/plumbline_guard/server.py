@@ -70,8 +70,14 @@ class Guard:
         if handler is None:
             known = ", ".join(f"{method} {path}" for method, path in self._routes)
             error = Refused(404, "not_found", f"there is no such endpoint; this guard has {known}")
-            return json_response(error_body(error), status=404)
-        return await handler(request)
+            return self._last(json_response(error_body(error), status=404))
+        return self._last(await handler(request))
+
+    def _last(self, response: web.StreamResponse) -> web.StreamResponse:
+        """The response; of a guard that is ending, the last on its connection."""
+        if self.draining and not response.prepared:
+            response.force_close()
+        return response
 
     async def look(self) -> bool:
         """Find out whether the engine is ready; a change is logged."""

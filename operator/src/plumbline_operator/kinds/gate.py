@@ -10,7 +10,6 @@ from plumbline_api import names
 from plumbline_api.gate import Enforcement, EvalGate, EvalGateStatus, Evidence, RuleRow, Verdict
 from plumbline_api.meta import ConditionStatus
 from plumbline_api.model import digest_of
-from plumbline_api.names import Image
 from plumbline_api.reasons import ConditionType, Phase, Reason
 from plumbline_api.redteam import RedTeamSuite
 from plumbline_api.runfile import Input
@@ -22,6 +21,7 @@ from plumbline_operator.kinds.references import be_patient, from_input, from_run
 from plumbline_operator.kinds.silence import next_silence
 from plumbline_operator.kinds.waiting import next_look, soonest
 from plumbline_operator.observed import ChildRef, JobPhase, Observed
+from plumbline_operator.plan.evaluation import software_of
 from plumbline_operator.plan.inputs import BASELINE, SUBJECT
 from plumbline_operator.plan.network import plan_job_policy
 from plumbline_operator.status.conditions import Done, Fact, Outcome, Stopped, Working, write_conditions
@@ -35,7 +35,14 @@ class _Question:
 
     models: dict[str, Input]
     suites: tuple[RedTeamSuite, ...]
-    binding: str
+    content: str
+    """Digest of models, suites and rules."""
+    software: str
+    """Digest of the images that answer it."""
+
+    @property
+    def binding(self) -> str:
+        return digest_of({"content": self.content, "software": self.software})
 
 
 @dataclass(frozen=True)
@@ -59,7 +66,7 @@ def decide_gate(gate: EvalGate, observed: Observed, before: EvalGateStatus, now:
     if status.binding == question.binding and status.verdict is not None:
         outcome = _outcome(status.verdict, _said(before), status)
         return _conclude(status, observed, before, now, outcome=outcome, stale=outdated(observed, ()))
-    status = _bind(_void(status), question)
+    status = _bind(_void(status), question, status.standing)
     executions = plan_executions(gate, observed, question.suites, question.models, status, now)
     finding = _find(gate, observed, executions)
     if finding is None:
@@ -68,6 +75,7 @@ def decide_gate(gate: EvalGate, observed: Observed, before: EvalGateStatus, now:
         update={
             "progress": None,
             "verdict": finding.verdict,
+            "standing": question.content if finding.verdict == Verdict.PASSED else None,
             "rows": finding.rows,
             "evidence": finding.evidence,
             "advice": tuple(dict.fromkeys(row.advice for row in finding.rows if row.advice))[:16],
@@ -114,14 +122,18 @@ def _begin(observed: Observed, before: EvalGateStatus) -> EvalGateStatus:
 
 def _void(status: EvalGateStatus) -> EvalGateStatus:
     nothing = {"rows": (), "evidence": (), "advice": (), "subject": None, "baseline": None, "progress": None}
-    return status.model_copy(update={"verdict": None, "binding": None, "completion_time": None, **nothing})
+    unbound = {"binding": None, "software": None, "standing": None}
+    return status.model_copy(update={"verdict": None, "completion_time": None, **unbound, **nothing})
 
 
-def _bind(status: EvalGateStatus, question: _Question) -> EvalGateStatus:
+def _bind(status: EvalGateStatus, question: _Question, standing: str | None) -> EvalGateStatus:
+    """The status of an evaluation of this; what passed before stands until its end where nothing but images changed."""
     baseline = question.models.get(BASELINE)
     return status.model_copy(
         update={
             "binding": question.binding,
+            "software": question.software,
+            "standing": standing if standing == question.content else None,
             "subject": question.models[SUBJECT].digest,
             "baseline": None if baseline is None else baseline.digest,
         }
@@ -146,7 +158,7 @@ def _ask(gate: EvalGate, observed: Observed) -> _Question | Working | Stopped:
         if not isinstance(found, Input):
             return found
         models[role] = found
-    return _Question(models, tuple(suites), _binding(gate, models, suites, observed))
+    return _Question(models, tuple(suites), _content(gate, models, suites), software_of(observed.runtime))
 
 
 def _model(role: str, source: SubjectSource, observed: Observed) -> Input | Working | Stopped:
@@ -155,14 +167,12 @@ def _model(role: str, source: SubjectSource, observed: Observed) -> Input | Work
     return from_input(role, observed)
 
 
-def _binding(gate: EvalGate, models: dict[str, Input], suites: list[RedTeamSuite], observed: Observed) -> str:
+def _content(gate: EvalGate, models: dict[str, Input], suites: list[RedTeamSuite]) -> str:
     return digest_of(
         {
             "models": {role: model.digest for role, model in models.items()},
             "suites": {suite.metadata.name: suite.spec.dump() for suite in suites},
             "rules": [rule.dump() for rule in gate.spec.rules],
-            "evaluator": observed.runtime.images[Image.EVALUATOR],
-            "engine": observed.runtime.images[Image.ENGINE],
         }
     )
 

@@ -1,6 +1,8 @@
 """decide for a GuardedInference: serve what passed the gate, and nothing else. Pure.
 
-Fail closed: while the gate has no verdict Passed for its subject, no Deployment may exist.
+Fail closed: while the gate has no verdict Passed for its subject, no Deployment may exist. One thing is no reason to
+take away what serves: that software was updated. What passed with the images before goes on, with those, until the
+gate has spoken about the new ones and pods with them serve.
 """
 
 from dataclasses import replace
@@ -18,6 +20,7 @@ from plumbline_operator.decision import Child, Decision, Event, EventType
 from plumbline_operator.kinds.references import be_patient
 from plumbline_operator.kinds.waiting import is_given_up, next_look
 from plumbline_operator.observed import ChildRef, DeploymentState, Observed
+from plumbline_operator.plan.evaluation import software_of
 from plumbline_operator.plan.serving import plan_front, plan_serving
 from plumbline_operator.status.conditions import Done, Fact, Outcome, Stopped, Working, find_condition, write_conditions
 
@@ -33,18 +36,23 @@ def decide_inference(
     rules = _rules(wanted, observed)
     if isinstance(subject, Working | Stopped):
         lack, look = be_patient(subject, before.conditions, observed, now)
-        return replace(_conclude(observed, before, now, front, outcome=lack), wake_after=look)
+        kept = _while_judged_again(wanted, observed, before)
+        return replace(_conclude(observed, before, now, front, outcome=lack, kept=kept), wake_after=look)
     if isinstance(rules, Stopped):
         lack, look = be_patient(rules, before.conditions, observed, now)
         return replace(_conclude(observed, before, now, front, outcome=lack, passed=True), wake_after=look)
     children = plan_serving(observed.key, wanted, subject, rules, observed.runtime)
-    deployment = next((found for found in observed.deployments if found.name == children[-1].ref.name), None)
+    deployment = _find(observed, children[-1].ref.name)
     served = Served(
         digest=subject.digest,
         deployment=children[-1].ref.name,
         endpoint=None if deployment is None else deployment.endpoint,
     )
+    kept = _until_complete(served, deployment, observed, before)
     outcome = _outcome(served, deployment, observed.runtime.start_deadline, now)
+    if kept is not None and deployment is not None and isinstance(outcome, Done):
+        counted = f"{deployment.ready} of {deployment.replicas} pods"
+        outcome = Working(Reason.ROLLOUT_PROGRESSING, f"{counted} serve; those before them go when all do")
     decision = _conclude(
         observed,
         before,
@@ -55,6 +63,7 @@ def decide_inference(
         children=children,
         deployment=deployment,
         served=served,
+        kept=kept,
     )
     if deployment is None or isinstance(outcome, Done):
         return decision
@@ -67,8 +76,11 @@ def _subject(wanted: GuardedInference, observed: Observed) -> Input | Working | 
     state = observed.gates.get(name)
     if state is None:
         return Stopped(Reason.NOT_FOUND, f"spec.gate names EvalGate {name}, which does not exist; apply it first")
-    if state.status.observed_generation < state.generation or (
-        find_condition(state.status.conditions, ConditionType.RECONCILING) is not None
+    outdated = state.status.verdict is not None and state.status.software != software_of(observed.runtime)
+    if (
+        outdated
+        or state.status.observed_generation < state.generation
+        or find_condition(state.status.conditions, ConditionType.RECONCILING) is not None
     ):
         return Working(Reason.WAITING_FOR_GATE, f"waiting for the verdict of EvalGate {name}")
     if state.status.verdict != Verdict.PASSED or state.status.subject is None:
@@ -78,6 +90,26 @@ def _subject(wanted: GuardedInference, observed: Observed) -> Input | Working | 
             f"EvalGate {name} has verdict {verdict}, so nothing is served; see `plumbline describe egt {name}`",
         )
     return Input(uri=observed.runtime.store, digest=state.status.subject)
+
+
+def _while_judged_again(wanted: GuardedInference, observed: Observed, before: GuardedInferenceStatus) -> Served | None:
+    """What serves and goes on, because its gate is asked the same again with other images only."""
+    state, stable = observed.gates.get(wanted.spec.gate.name), before.stable
+    if not observed.runtime.beside or state is None or stable is None:
+        return None
+    current = state.status.observed_generation == state.generation and state.status.standing is not None
+    return stable if current and state.status.subject == stable.digest else None
+
+
+def _until_complete(
+    served: Served, deployment: DeploymentState | None, observed: Observed, before: GuardedInferenceStatus
+) -> Served | None:
+    """The revision before, which serves the same model, as long as the new one does not serve in full."""
+    stable = before.stable
+    if not observed.runtime.beside or stable is None or stable.digest != served.digest:
+        return None
+    over = stable.deployment == served.deployment or (deployment is not None and deployment.complete)
+    return None if over or ChildRef("Deployment", stable.deployment) not in observed.children else stable
 
 
 def _rules(wanted: GuardedInference, observed: Observed) -> GuardRules | Stopped:
@@ -120,22 +152,26 @@ def _conclude(
     children: tuple[Child, ...] = (),
     deployment: DeploymentState | None = None,
     served: Served | None = None,
+    kept: Served | None = None,
 ) -> Decision:
     """Apply what is missing, delete what is not to be there; what stands in front stays once it is there."""
     wanted = (*front, *children) if children else ()
     keep = {child.ref for child in (*front, *children)}
+    if kept is not None:
+        keep |= {ChildRef(kind, kept.deployment) for kind in ("ConfigMap", "Deployment")}
+    answering = deployment if kept is None else _find(observed, kept.deployment)
     facts = [
         _fact(ConditionType.GATE_SATISFIED, outcome, holds=passed),
-        _fact(ConditionType.MODEL_READY, outcome, holds=deployment is not None and deployment.engine_ready),
-        _fact(ConditionType.GUARD_READY, outcome, holds=deployment is not None and deployment.guard_ready),
+        _fact(ConditionType.MODEL_READY, outcome, holds=answering is not None and answering.engine_ready),
+        _fact(ConditionType.GUARD_READY, outcome, holds=answering is not None and answering.guard_ready),
     ]
     conditions = write_conditions(outcome, facts, previous=before.conditions, generation=observed.generation, now=now)
     status = before.model_copy(
         update={
             "observed_generation": observed.generation,
             "conditions": conditions,
-            "phase": _phase(outcome, passed=passed),
-            "stable": served if isinstance(outcome, Done) else None,
+            "phase": _phase(outcome, passed=passed or kept is not None),
+            "stable": served if isinstance(outcome, Done) else kept,
         }
     )
     return Decision(
@@ -144,6 +180,10 @@ def _conclude(
         delete=tuple(sorted(ref for ref in observed.children if ref not in keep)),
         events=_events(before, status, outcome),
     )
+
+
+def _find(observed: Observed, name: str) -> DeploymentState | None:
+    return next((found for found in observed.deployments if found.name == name), None)
 
 
 def _differs(child: Child, deployment: DeploymentState | None) -> bool:

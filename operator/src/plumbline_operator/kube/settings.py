@@ -29,6 +29,8 @@ LEAST_RESYNC: Final = 60.0
 """10,000 objects a minute are all that one core should spend on looking at what has not changed."""
 PATIENCE: Final = 15.0
 """Seconds; what a commit or a folder brings is applied within less."""
+LINGER: Final = 10
+"""Seconds; by then every node knows that a pod is going, and sends nobody to it any more."""
 _BY_DIGEST: Final = re.compile(r"^\S+@sha256:[0-9a-f]{64}$")
 
 
@@ -283,6 +285,8 @@ def _runtime(pods: PodSettings, store: str | None) -> Runtime:
         pull_secrets=pods.pull_secrets,
         egress=pods.egress,
         start_deadline=pods.start_deadline,
+        beside=True,
+        linger=LINGER,
         patience=PATIENCE,
     )
 

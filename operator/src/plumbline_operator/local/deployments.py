@@ -21,7 +21,7 @@ from plumbline_operator.local.machine import Machine
 from plumbline_operator.local.offered import Unplannable
 from plumbline_operator.local.ownership import OwnedManifest, read_owned
 from plumbline_operator.local.podplan import Cause, PodResult, Probe
-from plumbline_operator.local.podspec import Place, declared_ports, plan_pod, plan_probe
+from plumbline_operator.local.podspec import Place, containers_of, declared_ports, plan_pod, plan_probe
 from plumbline_operator.local.probe import answers
 from plumbline_operator.local.settings import LocalSettings
 from plumbline_operator.local.verdicts import explain_exit
@@ -57,7 +57,7 @@ class Deployment:
         self.folder = folder
         self.record = record
         self.done = False
-        self._containers = [Served(dict(container)) for container in record.pod["containers"]]
+        self._containers = [Served(dict(container)) for container in containers_of(record.pod)]
         self._ports: dict[str, int] = {}
         self._stopping = asyncio.Event()
         self._problem: Problem | None = None

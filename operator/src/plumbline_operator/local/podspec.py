@@ -54,7 +54,7 @@ class Place:
 def plan_pod(
     spec: Manifest, place: Place, *, deadline: float | None, memory_period: float, only: str | None = None
 ) -> PodPlan:
-    """The plan of a pod, or of the one container named by `only`; raises Unplannable."""
+    """The plan of a pod, or of the one container named by `only`, then nobody's sidecar; raises Unplannable."""
     check_pod(spec)
     sidecars = spec.get("initContainers", ())
     for container in sidecars:
@@ -62,6 +62,8 @@ def plan_pod(
             raise _unsupported(container["name"], "a run before all others (an init container that is no sidecar)")
     chosen = [container for container in containers_of(spec) if only in (None, container["name"])]
     plans = [_plan_container(container, spec, place) for container in chosen]
+    if only is not None:
+        plans = [replace(plan, sidecar=False) for plan in plans]
     grace = float(spec.get("terminationGracePeriodSeconds", 30))
     return PodPlan(tuple(plans), grace=grace, deadline=deadline, memory_period=memory_period)
 

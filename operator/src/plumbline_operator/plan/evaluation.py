@@ -12,11 +12,16 @@ from plumbline_operator.plan.jobs import GRACE_SECONDS, JobPlan, job
 from plumbline_operator.plan.pods import PodPlan, config_map, container, engine_container, labels, port_env, threads
 from plumbline_operator.plan.reporting import plan_reporting
 
-__all__ = ["plan_evaluation"]
+__all__ = ["plan_evaluation", "software_of"]
 
 _EVALUATOR = Compute(cpu="1")
 _ENGINE_START_SECONDS = 600
 """The evaluator waits for its engine by itself: the engine listens on loopback, where no probe of a kubelet comes."""
+
+
+def software_of(runtime: Runtime) -> str:
+    """Digest of the images that an evaluation is made with. What it found holds for these and for no others."""
+    return digest_of({image.value: runtime.images[image] for image in (Image.EVALUATOR, Image.ENGINE)})
 
 
 def plan_evaluation(

@@ -29,7 +29,11 @@ __all__ = ["plan_front", "plan_serving"]
 
 _GUARD: Final = Compute(cpu="500m")
 _PORTS: Final = {names.PORT_ENGINE: 8000, names.PORT_GUARD: 8080}
+_GUARD_PORT: Final = _PORTS[names.PORT_GUARD]
 _START_SECONDS: Final = 600
+_ANSWER_SECONDS: Final = 60
+"""What answers at work get to finish when a pod goes."""
+_ENGINE_END_SECONDS: Final = 15
 _PROBE_SECONDS: Final = 4
 """More than the guard gives its engine to answer, so that a slow engine is told as one."""
 
@@ -100,9 +104,12 @@ def _deployment(
     pod = PodPlan(
         made_for=Image.GUARD,
         labels=child_labels | revision,
-        containers=[_guard_container(runtime), _engine_container(wanted, subject, runtime)],
+        containers=[_guard_container(runtime)],
+        # A sidecar, since these end last: a guard that finishes its answers needs its engine for that.
+        sidecars=[_engine_container(wanted, subject, runtime)],
         config_map=name,
         config_volume="policy",
+        grace_seconds=runtime.linger + _ANSWER_SECONDS + _ENGINE_END_SECONDS,
         compute=wanted.spec.compute,
     )
     spec: dict[str, Any] = {
@@ -137,6 +144,8 @@ def _policy(key: Key, wanted: GuardedInference, subject: Input, rules: GuardRule
 def _guard_container(runtime: Runtime) -> dict[str, Any]:
     upstream = f"http://127.0.0.1:$({port_variable(names.PORT_ENGINE)})"
     command = ["plumbline-guard", "--policy", f"{names.MOUNT_POLICY}/{names.POLICY_FILE}", "--upstream", upstream]
+    if runtime.linger:
+        command += ["--linger", str(runtime.linger), "--grace", str(_ANSWER_SECONDS)]
     guard = container(
         CONTAINER_GUARD,
         runtime.images[Image.GUARD],
@@ -146,11 +155,15 @@ def _guard_container(runtime: Runtime) -> dict[str, Any]:
         ports={names.PORT_GUARD: _PORTS[names.PORT_GUARD]},
         mounts={"policy": names.MOUNT_POLICY},
     )
-    return _probed(guard, "/healthz")
+    startup = http_probe("/healthz", _GUARD_PORT, period=1, failures=_START_SECONDS, timeout=_PROBE_SECONDS)
+    return {**guard, "startupProbe": startup, "readinessProbe": _readiness("/healthz")}
 
 
 def _engine_container(wanted: GuardedInference, subject: Input, runtime: Runtime) -> dict[str, Any]:
-    """The engine. Nobody outside the pod reaches it, probes included: whether it serves is what its guard sees."""
+    """The engine. Nobody outside the pod reaches it, probes included: whether it serves is what its guard sees.
+
+    For the same reason it has no startup probe: its guard is started after that has succeeded.
+    """
     engine = engine_container(
         runtime.images[Image.ENGINE],
         subject.uri,
@@ -158,14 +171,9 @@ def _engine_container(wanted: GuardedInference, subject: Input, runtime: Runtime
         wanted.spec.compute,
         max_tokens=wanted.spec.engine.max_tokens,
     )
-    return _probed(engine, "/readyz")
+    return {**engine, "readinessProbe": _readiness("/readyz")}
 
 
-def _probed(made: dict[str, Any], path: str) -> dict[str, Any]:
-    """A container with probes, which all go to the guard: the only port that the kubelet reaches."""
-    port = _PORTS[names.PORT_GUARD]
-    return {
-        **made,
-        "startupProbe": http_probe(path, port, period=1, failures=_START_SECONDS, timeout=_PROBE_SECONDS),
-        "readinessProbe": http_probe(path, port, period=2, failures=2, timeout=_PROBE_SECONDS),
-    }
+def _readiness(path: str) -> dict[str, Any]:
+    """A probe of the guard, whosever readiness it is: the kubelet reaches no other port."""
+    return http_probe(path, _GUARD_PORT, period=2, failures=2, timeout=_PROBE_SECONDS)

@@ -242,7 +242,7 @@ def deployment_state(
         return replace(state, problem=problem, waiting_since=None if problem is None else _born(deployment))
     best = own[-1]
     engine, guard = _is_ready(best, CONTAINER_ENGINE), _is_ready(best, CONTAINER_GUARD)
-    state = replace(state, engine_ready=engine, guard_ready=guard)
+    state = replace(state, engine_ready=engine, guard_ready=guard, ready=sum(map(_serves, own)))
     if engine and guard:
         return state
     obstacle = find_obstacle(best, now)
@@ -261,6 +261,10 @@ def _is_served_by(pod: Raw, deployment: Raw) -> bool:
 
 def _is_ready(pod: Raw, container: str) -> bool:
     return any(one.get("name") == container and one.get("ready") for one in containers_of(pod))
+
+
+def _serves(pod: Raw) -> bool:
+    return _is_ready(pod, CONTAINER_ENGINE) and _is_ready(pod, CONTAINER_GUARD)
 
 
 def _readiness(pod: Raw) -> int:
