@@ -46,8 +46,8 @@ test-cluster: setup ## only the tests on a real Kubernetes API server
 test-faults: setup ## inject every fault as often as docs/faults.md tells (an hour and more)
 	@$(BIN)/python -m tests.cluster.build && $(BIN)/python -m pytest -m cluster --all-faults tests/cluster/faults
 
-e2e: setup ## the tests on a real node: containerd, kubelet, pod network, a private registry (root, Linux)
-	@$(BIN)/python -m tests.e2e.build && $(BIN)/python -m pytest -m e2e -rs tests/e2e
+e2e: setup ## the tests on a real node: containerd, kubelet, pod network, a private registry (root, Linux; ALL=1: every fault)
+	@$(BIN)/python -m tests.e2e.build && $(BIN)/python -m pytest -m e2e -rs --durations=15 $(if $(ALL),--all-faults) tests/e2e
 
 lint: setup ## ruff, mypy --strict and the import contracts
 	@$(BIN)/ruff check

@@ -1,22 +1,27 @@
 """One real cluster for the whole session, a restricted namespace per test, and the timeline of the start at the end."""
 
 import tempfile
-from collections.abc import AsyncIterator, Generator, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from tests.cluster.client import NAMESPACES, SERVICE_ACCOUNTS, KubeClient, Resource
-from tests.cluster.pods import RESTRICTED
-from tests.e2e.installation import Images, find_images
+from tests.e2e.installation import Installation, in_a_bucket, installed, on_a_volume
 from tests.e2e.machine import unsupported
-from tests.e2e.pods import PULL_SECRET
+from tests.e2e.pods import PULL_SECRET, restricted_namespace
 from tests.e2e.programs import NodePrograms, find_node_programs
 from tests.e2e.realcluster import RealCluster, real_cluster
+from tests.e2e.siteimages import SiteImages, find_images, pull_images, push_images
+from tests.support.objectstore import ObjectStore, run_object_store
 
 NUMBERS = count(1)
+VOLUME_MB = 300
 SECRETS = Resource("", "v1", "secrets")
 TIMELINE = pytest.StashKey[list[tuple[str, float]]]()
 
@@ -38,12 +43,24 @@ def cluster(node_programs: NodePrograms, request: pytest.FixtureRequest) -> Iter
 
 
 @pytest.fixture(scope="session")
-def images() -> Images:
-    """All images as they were built; skips where they were not."""
-    found = find_images()
-    if found is None:
-        pytest.skip("not all images are built; run: make images")
-    return found
+def probe(cluster: RealCluster) -> str:
+    """The image of the tests, in the registry."""
+    return cluster.push_probe()
+
+
+@pytest.fixture(scope="session")
+def images(cluster: RealCluster) -> SiteImages:
+    """Those of `make images`, in the registry, and on the node what takes long to pull; skips where none are built."""
+    built = find_images()
+    if built is None:
+        pytest.skip("the images are not built; run: make images")
+    began = time.monotonic()
+    site = push_images(cluster, built)
+    cluster.timeline.append(("all images are in the registry: after", time.monotonic() - began))
+    began = time.monotonic()
+    pull_images(cluster, site)
+    cluster.timeline.append(("trainer and engine are pulled: after", time.monotonic() - began))
+    return site
 
 
 @pytest.fixture
@@ -55,9 +72,47 @@ def place() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def probe(cluster: RealCluster) -> str:
-    """The image of the tests, in the registry."""
-    return cluster.push_probe()
+def object_store(cluster: RealCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
+    """An S3 server of the site, with TLS and accounts."""
+    with run_object_store(tmp_path_factory.mktemp("s3"), host=cluster.addresses.host) as server:
+        port = urlsplit(server.url).port
+        assert port is not None
+        cluster.firewall.allow(port)
+        yield server
+        cluster.firewall.forbid(port)
+
+
+@pytest.fixture(scope="session", params=["volume", "bucket"])
+def installation(
+    cluster: RealCluster,
+    images: SiteImages,
+    object_store: ObjectStore,
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
+) -> Iterator[Installation]:
+    """Plumbline and a team whose store is a volume or a bucket; one after the other for all tests of the session."""
+    name = f"team-{request.param}"
+    kinds = {
+        "volume": partial(on_a_volume, cluster, name, VOLUME_MB),
+        "bucket": partial(in_a_bucket, cluster, name, object_store),
+    }
+    began = time.monotonic()
+    with installed(cluster, images, name, tmp_path_factory.mktemp(name), kinds[request.param]) as found:
+        cluster.timeline.append((f"Plumbline is installed for {name}: after", time.monotonic() - began))
+        yield found
+
+
+@pytest.fixture
+def team(installation: Installation) -> Iterator[Installation]:
+    """The same, without an object of Plumbline's, now and afterwards."""
+    yield installation
+    installation.clear()
+
+
+@pytest.fixture(params=[True, pytest.param(False, marks=pytest.mark.rare)], ids=["struck", "alone"])
+def strike(installation: Installation, request: pytest.FixtureRequest) -> Callable[[], None]:
+    """To be called in the middle of a fault: kills the operator, but for the rare times that it is left in peace."""
+    return installation.kill_operator if request.param else lambda: None
 
 
 @pytest.fixture
@@ -71,11 +126,20 @@ async def kube(cluster: RealCluster) -> AsyncIterator[KubeClient]:
 async def namespace(cluster: RealCluster, kube: KubeClient) -> AsyncIterator[str]:
     """An empty namespace that enforces the restricted standard, with the secret for the registry."""
     name = f"e2e-{next(NUMBERS)}"
-    await kube.create(NAMESPACES, {"metadata": {"name": name, "labels": RESTRICTED}})
+    await kube.create(NAMESPACES, restricted_namespace(name))
     await kube.until(SERVICE_ACCOUNTS, "default", name, lambda _: True)
     await kube.create(SECRETS, cluster.registry.pull_secret(PULL_SECRET), name)
     yield name
     await kube.delete(NAMESPACES, name)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is rare, unless all faults are asked for."""
+    if config.getoption("all_faults"):
+        return
+    rare = [item for item in items if item.get_closest_marker("rare")]
+    config.hook.pytest_deselected(items=rare)
+    items[:] = [item for item in items if item not in rare]
 
 
 @pytest.hookimpl(wrapper=True)

@@ -4,59 +4,33 @@ The operator lives in a namespace of its own and a team in another; both enforce
 """
 
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import boto3
 import yaml
 
-from images.build.catalogue import IMAGES
-from images.build.workshop import LAYOUT, Record, read_records
 from tests.cluster.client import Object
-from tests.cluster.pods import RESTRICTED
-from tests.e2e.pods import PULL_SECRET
+from tests.e2e.pods import PULL_SECRET, restricted_namespace, within
 from tests.e2e.realcluster import RealCluster
+from tests.e2e.siteimages import SiteImages
 from tests.support.checkout import ROOT
 from tests.support.objectstore import ObjectStore
 
-__all__ = ["BUILT", "Images", "Installation", "TeamStore", "find_images", "in_a_bucket", "installed", "on_a_volume"]
+__all__ = ["Installation", "TeamStore", "in_a_bucket", "installed", "on_a_volume"]
 
-BUILT = ROOT / "build/images"
-"""Where `make images` puts them."""
 OPERATOR = "plumbline-system"
+OPERATOR_PODS = "app.kubernetes.io/component=operator"
 RELEASE = "plumbline"
+CHART = ROOT / "charts/plumbline"
 CLAIM = "plumbline-store"
 BUCKET = "artifacts"
-
-
-@dataclass(frozen=True)
-class Images:
-    """The images as they were built."""
-
-    layout: Path
-    """An OCI layout with all of them."""
-    records: Mapping[str, Record]
-
-    def push(self, cluster: RealCluster) -> Object:
-        """Bring all of them into the registry; the part of the chart's values that says which they are."""
-        values: Object = {}
-        for name, record in self.records.items():
-            pushed = cluster.registry.push(Path(f"{self.layout}:{record.reference}"), f"plumbline/{name}")
-            digest = pushed.partition("@")[2]
-            assert digest == record.digest, f"{name} changed on its way: {digest}"
-            values[name] = {"digest": digest}
-        return values
-
-
-def find_images() -> Images | None:
-    """What was built, or None where one of them was not."""
-    records = read_records(BUILT)
-    return Images(BUILT / LAYOUT, records) if records.keys() >= IMAGES.keys() else None
 
 
 @dataclass(frozen=True)
@@ -71,9 +45,9 @@ class TeamStore:
     """What this machine needs to be let in."""
 
 
-def on_a_volume(cluster: RealCluster, team: str) -> TeamStore:
-    """A volume of the node, for the claim that the chart makes."""
-    folder = cluster.provide_volume(team, CLAIM)
+def on_a_volume(cluster: RealCluster, team: str, megabytes: int = 0) -> TeamStore:
+    """A volume of the node, for the claim that the chart makes; as small as it is asked for."""
+    folder = cluster.provide_volume(team, CLAIM, megabytes=megabytes)
     return TeamStore(folder.as_uri(), {"claim": {"size": "10Gi", "accessModes": ["ReadWriteMany"]}})
 
 
@@ -127,6 +101,34 @@ class Installation:
         done = subprocess.run(program, env=environment, check=False, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
 
+    def kill_operator(self) -> None:
+        """Kill all its replicas at once; others take their place."""
+        for place in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                command, groups = (place / "cmdline").read_bytes().split(b"\0"), (place / "cgroup").read_text()
+                if b"operator" in command[1:4] and self.cluster.machine.cgroup in groups:
+                    os.kill(int(place.name), signal.SIGKILL)
+        # New pods, because a container that is killed often is started again later and later.
+        words = ("delete", "pods", f"--selector={OPERATOR_PODS}", "--grace-period=0", "--force", "--wait=false")
+        self.cluster.kubectl(f"--namespace={OPERATOR}", *words)
+
+    def clear(self) -> None:
+        """Remove every object of ours, and wait until their pods are gone as well."""
+        self.kubectl("delete", "plumbline", "--all", "--timeout=60s")
+        self.kubectl("delete", "events", "--all")
+        left = "--selector=app.kubernetes.io/managed-by=plumbline"
+        self.kubectl("delete", "jobs,pods", left, "--grace-period=1", "--timeout=60s")
+
+    @contextmanager
+    def changed(self, *settings: str) -> Iterator[None]:
+        """`helm upgrade --set` for a while."""
+        words = ("upgrade", RELEASE, str(CHART), f"--namespace={OPERATOR}", "--reuse-values", "--wait")
+        self.cluster.helm(*words, "--timeout=110s", *(f"--set={setting}" for setting in settings))
+        try:
+            yield
+        finally:
+            self.cluster.helm("rollback", RELEASE, "1", f"--namespace={OPERATOR}", "--wait", "--timeout=110s")
+
     def wait(self, condition: str, thing: str, seconds: float = 600) -> None:
         """`kubectl wait`.
 
@@ -143,7 +145,7 @@ class Installation:
 
 @contextmanager
 def installed(
-    cluster: RealCluster, images: Images, team: str, folder: Path, make_store: Callable[[], TeamStore]
+    cluster: RealCluster, images: SiteImages, team: str, folder: Path, make_store: Callable[[], TeamStore]
 ) -> Iterator[Installation]:
     """`helm install --wait` and `helm test` for a new team; afterwards the release and the team are gone.
 
@@ -151,31 +153,25 @@ def installed(
         AssertionError: Helm refused, or the operator did not come up.
     """
     for name in (OPERATOR, team):
-        cluster.apply(_restricted(name), _within(name, cluster.registry.pull_secret(PULL_SECRET)))
+        cluster.apply(restricted_namespace(name), within(name, cluster.registry.pull_secret(PULL_SECRET)))
     store = make_store()
     values = folder / "values-here.yaml"
     wanted = {
         "global": {"imageRegistry": cluster.registry.name, "imagePullSecrets": [PULL_SECRET]},
-        "images": images.push(cluster),
+        "images": images.values,
         "watchNamespaces": [team],
+        # Runs of several nodes find each other by DNS.
+        "workloads": {"egress": [{"ports": [{"protocol": "UDP", "port": 53}]}]},
         "store": store.values,
     }
     values.write_text(yaml.safe_dump(wanted), encoding="utf-8")
-    release, chart = (RELEASE, f"--namespace={OPERATOR}"), str(ROOT / "charts/plumbline")
+    release, chart = (RELEASE, f"--namespace={OPERATOR}"), str(CHART)
     found = Installation(cluster, team, store)
     try:
         cluster.helm("install", *release, chart, f"--values={values}", "--wait", "--timeout=110s")
         cluster.helm("test", *release, "--timeout=60s")
         yield found
-        found.kubectl("delete", "plumbline", "--all", "--timeout=60s")
+        found.clear()
     finally:
         cluster.helm("uninstall", *release, "--wait", check=False)
         cluster.kubectl("delete", "namespace", team, "--wait=false", check=False)
-
-
-def _restricted(name: str) -> Object:
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": RESTRICTED}}
-
-
-def _within(namespace: str, thing: Object) -> Object:
-    return {**thing, "metadata": {**thing["metadata"], "namespace": namespace}}

@@ -129,6 +129,10 @@ class Machine:
         self._inhabitants.append(made)
         return made
 
+    def seen(self, path: Path) -> Path:
+        """A path inside, with what is mounted there, for whoever is outside."""
+        return Path(f"/proc/{self._first}/root", *path.parts[1:])
+
     @property
     def namespace(self) -> str:
         """The kernel's name for its processes, as /proc/PID/ns/pid of each of them says."""

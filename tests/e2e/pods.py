@@ -4,11 +4,26 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.cluster.client import PODS, KubeClient, Object
+from tests.cluster.pods import RESTRICTED
 
-__all__ = ["PULL_SECRET", "ended_pod", "probe_job", "probe_pod", "running_pod", "waiting_pod"]
+__all__ = [
+    "PULL_SECRET", "ended_pod", "probe_job", "probe_pod", "restricted_namespace", "running_pod", "waiting_pod",
+    "within",
+]  # fmt: skip
 
 PULL_SECRET = "site-registry"
 """In every namespace of the tests."""
+
+
+def restricted_namespace(name: str) -> Object:
+    """A namespace that enforces the restricted standard."""
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": RESTRICTED}}
+
+
+def within(namespace: str, thing: Object) -> Object:
+    """An object with its namespace, as `RealCluster.apply` wants it; a pod where it names no kind."""
+    kind = {"apiVersion": "v1", "kind": "Pod"}
+    return {**kind, **thing, "metadata": {**thing["metadata"], "namespace": namespace}}
 
 
 def probe_pod(name: str, image: str, *words: str, secret: str = PULL_SECRET, **spec: Any) -> Object:

@@ -9,6 +9,7 @@ import http.client
 import json
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import replace
@@ -22,10 +23,10 @@ from tests.cluster.folder import owned_folder
 from tests.cluster.nodenetwork import NodeNetwork
 from tests.e2e.build.probe import PAUSE, PROBE
 from tests.e2e.cgroups import remove_left_cgroups
-from tests.e2e.firewall import Firewall
+from tests.e2e.firewall import Contact, Firewall
 from tests.e2e.kubelet import NODE, kubelet, service_proxy
 from tests.e2e.machine import Machine, MachineError, machine
-from tests.e2e.names import NameServer
+from tests.e2e.names import NameServer, Question
 from tests.e2e.objects import first_objects
 from tests.e2e.programs import NodePrograms
 from tests.e2e.registry import REGISTRY_NAME, REGISTRY_PORT, Registry
@@ -84,11 +85,21 @@ class RealCluster:
         patch = json.dumps({"status": room})
         self.kubectl("patch", "node", NODE, "--subresource=status", "--type=merge", f"--patch={patch}")
 
-    def provide_volume(self, namespace: str, claim: str, size: str = "10Gi") -> Path:
-        """Let the node have a volume for a claim; the folder on this machine where its files lie."""
+    def provide_volume(self, namespace: str, claim: str, size: str = "10Gi", *, megabytes: int = 0) -> Path:
+        """Let the node have a volume for a claim; the folder where this machine sees its files.
+
+        Args:
+            namespace: Of the claim.
+            claim: Its name.
+            size: What the volume claims to hold.
+            megabytes: What it holds indeed, in memory; by default what the disk has.
+        """
         folder = self.machine.folder / "volumes" / namespace / claim
         self.apply(local_volume(folder, namespace, claim, size))
-        return folder
+        if not megabytes:
+            return folder
+        self.machine.run("mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=777", "volume", str(folder))
+        return self.machine.seen(folder)
 
     def restart_kubelet(self) -> None:
         """Kill the kubelet and start another; returns before it is ready."""
@@ -99,6 +110,10 @@ class RealCluster:
         """Kill containerd and start another, and wait until it answers."""
         self.runtime.process.kill()
         self.runtime.start()
+
+    def leavers(self) -> Counter[Contact | Question]:
+        """Who has tried so far to reach what is neither cluster nor site, or has asked for its name."""
+        return Counter([*self.firewall.refused(), *self.names.outside()])
 
     def describe(self) -> str:
         """What each program is doing and what it complained of, for the message of a failed test."""

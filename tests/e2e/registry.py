@@ -76,6 +76,15 @@ class Registry:
         self._skopeo(*flags, f"oci:{layout}", f"docker://{self.by_address}/{repository}:pushed")
         return f"{self.name}/{repository}@{digest.read_text(encoding='ascii').strip()}"
 
+    def remove(self, reference: str) -> None:
+        """Delete an image by its digest; its layers stay.
+
+        Raises:
+            RegistryError: It is not there.
+        """
+        flags = ["--insecure-policy", "delete", f"--authfile={self._accounts()}", f"--cert-dir={self._certificates()}"]
+        self._skopeo(*flags, f"docker://{reference.replace(self.name, self.by_address)}")
+
     def pull_secret(self, name: str, password: str = "") -> Object:
         """A Secret for `imagePullSecrets`, with another password if one is given."""
         return {

@@ -87,6 +87,13 @@ class ContainerRuntime:
         self._ask("images", "import", str(packed))
         packed.unlink()
 
+    def forget(self, digest: str) -> None:
+        """Remove an image, so that the next pod asks its registry again; layers that others use as well stay."""
+        names = self._ask("images", "ls", "--quiet", f"target.digest=={digest}").split()
+        if not names:
+            raise MachineError(f"the node has no image {digest}")
+        self._ask("images", "rm", "--sync", *names)
+
     def _ask(self, *arguments: str) -> str:
         return self._machine.run("ctr", "--address", SOCKET, "--namespace", "k8s.io", *arguments)
 

@@ -23,7 +23,7 @@ from images.build.catalogue import IMAGES
 from images.build.errors import BuildError
 from images.build.layout import blob_path, read_image
 from images.build.workshop import LAYOUT, MEGABYTE, Record, read_records
-from tests.e2e.installation import BUILT
+from tests.e2e.siteimages import BUILT
 from tests.e2e.unpacked import Unpacked, unpack
 from tests.support.checkout import ROOT
 from tests.support.guards import policy_file

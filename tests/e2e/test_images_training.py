@@ -14,7 +14,7 @@ from images.build.layout import read_image
 from images.build.workshop import LAYOUT, Record, read_records
 from plumbline_api.names import ENV_TERMINATION_LOG
 from plumbline_api.report import Result, Summary
-from tests.e2e.installation import BUILT
+from tests.e2e.siteimages import BUILT
 from tests.e2e.unpacked import Unpacked, unpack
 from tests.support.tiny_stage import make_bench
 

@@ -7,50 +7,23 @@ contact that is tried is written down.
 
 import json
 import time
-from collections.abc import Iterator
-from functools import partial
+from collections import Counter
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
 from tests.cluster.client import Object
-from tests.e2e.installation import Images, Installation, in_a_bucket, installed, on_a_volume
+from tests.e2e.installation import Installation
 from tests.e2e.realcluster import RealCluster
 from tests.support.asking import ask
-from tests.support.objectstore import ObjectStore, run_object_store
 from tests.support.small_assistant import BENIGN, HARMFUL, write_small_assistant
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
 
 
-@pytest.fixture
-def object_store(cluster: RealCluster, tmp_path: Path) -> Iterator[ObjectStore]:
-    """An S3 server of the site, with TLS and accounts."""
-    (folder := tmp_path / "s3").mkdir()
-    with run_object_store(folder, host=cluster.addresses.host) as server:
-        port = urlsplit(server.url).port
-        assert port is not None
-        cluster.firewall.allow(port)
-        yield server
-        cluster.firewall.forbid(port)
-
-
-@pytest.fixture(params=["volume", "bucket"])
-def team(
-    cluster: RealCluster, images: Images, object_store: ObjectStore, tmp_path: Path, request: pytest.FixtureRequest
-) -> Iterator[Installation]:
-    name = f"team-{request.param}"
-    kinds = {
-        "volume": partial(on_a_volume, cluster, name),
-        "bucket": partial(in_a_bucket, cluster, name, object_store),
-    }
-    with installed(cluster, images, name, tmp_path, kinds[request.param]) as found:
-        yield found
-
-
 def test_the_main_job_from_helm_to_an_answer(team: Installation, cluster: RealCluster, tmp_path: Path) -> None:
     assistant = write_small_assistant(tmp_path / "assistant")
+    before = cluster.leavers()
     began = time.monotonic()
     team.push(assistant)
     reached = [("pushed", time.monotonic() - began)]
@@ -71,8 +44,7 @@ def test_the_main_job_from_helm_to_an_answer(team: Installation, cluster: RealCl
     for pod in found(team, "pods")["items"]:
         images = [one["image"] for one in pod["spec"]["containers"]]
         assert all(image.startswith(f"{cluster.registry.name}/plumbline/") and "@sha256:" in image for image in images)
-    assert cluster.firewall.refused() == [], "something wished to leave the site"
-    assert cluster.names.outside() == [], "something asked for a name outside"
+    assert cluster.leavers() - before == Counter(), "something wished to leave the site"
 
 
 def found(team: Installation, what: str) -> Object:

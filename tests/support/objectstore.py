@@ -17,11 +17,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlsplit
 
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
-from werkzeug.serving import make_server
+from werkzeug.serving import BaseWSGIServer, make_server
 
 from plumbline_operator.kube.progress.issuing import issue, make_authority
 
@@ -75,7 +76,12 @@ class ObjectStore:
     requests: list[Asked] = field(default_factory=list)
     begun: dict[str, datetime] = field(default_factory=dict)
     """When each upload in parts was begun, by its id."""
+    down: bool = False
+    """Whether connections that are open already are cut as well."""
     stop: Callable[[], None] = lambda: None
+    """Go away, with what is kept; also from within a fault."""
+    start: Callable[[], None] = lambda: None
+    """Come back at the same address, with the same certificate."""
 
     def environment(self, account: str = "plumbline") -> Mapping[str, str]:
         """What a client needs, and nothing of this machine's own settings."""
@@ -104,20 +110,26 @@ def run_object_store(folder: Path, port: int = 0, host: str = "127.0.0.1") -> It
     context.load_cert_chain(folder / "tls.crt", folder / "tls.key")
     store = ObjectStore("", folder / "ca.crt")
     front = _Front(store, DomainDispatcherApplication(create_backend_app))
-    server = make_server(host, port, front, threaded=True, request_handler=_Quiet, ssl_context=context)
-    store.url = f"https://{host}:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    ended = threading.Event()
+    serving: list[tuple[BaseWSGIServer, threading.Thread]] = []
+
+    def start() -> None:
+        where = urlsplit(store.url).port or port
+        server = make_server(host, where, front, threaded=True, request_handler=_Quiet, ssl_context=context)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        store.url, store.down = f"https://{host}:{server.server_port}", False
+        serving.append((server, thread))
+        thread.start()
 
     def stop() -> None:
-        if not ended.is_set():
-            ended.set()
+        store.down = True
+        while serving:
+            server, thread = serving.pop()
             server.shutdown()
             thread.join()
             server.server_close()
 
-    store.stop = stop
-    thread.start()
+    store.start, store.stop = start, stop
+    start()
     try:
         yield store
     finally:
@@ -133,11 +145,14 @@ class _Quiet(MotoRequestHandler):
     def run_wsgi(self) -> None:
         try:
             super().run_wsgi()
-        except (_HangUp, ConnectionError, ssl.SSLError):
+        except (ConnectionError, ssl.SSLError):
             self.close_connection = True
 
+    def connection_dropped(self, error: BaseException, environ: Any = None) -> None:
+        self.close_connection = True
 
-class _HangUp(Exception):
+
+class _HangUp(ConnectionError):
     """Ends a connection in the middle."""
 
 
@@ -150,6 +165,8 @@ class _Front:
         self._lock = threading.Lock()
 
     def __call__(self, environ: dict[str, Any], start: Answer) -> Iterable[bytes]:
+        if self._store.down:
+            raise _HangUp
         with self._lock:
             asked = Asked(
                 environ["REQUEST_METHOD"],

@@ -103,7 +103,7 @@ spec:
       sft:
         dataset: {{file: {{path: data/{name}.jsonl}}}}
         learningRate: "1e-3"
-        maxSteps: 300
+        maxSteps: {steps}
         batchSize: 16
         maxLength: 96
         saveSteps: 20
@@ -131,12 +131,12 @@ def write_small_assistant(folder: Path) -> Path:
     return folder
 
 
-def write_small_run(folder: Path, name: str, **compute: object) -> Path:
-    """One run of one stage that lasts some seconds, like no other run's."""
+def write_small_run(folder: Path, name: str, steps: int = 300, **compute: object) -> Path:
+    """One run of one stage, like no other run's; a second of one core is some 20 steps."""
     make_tiny_model(folder / "init")
     rows = [{"prompt": f"{name} {number}", "completion": THINGS[number % 8]} for number in range(32)]
     write_jsonl(folder / f"data/{name}.jsonl", rows)
-    text = _ONE_RUN.format(name=name, compute=json.dumps({"cpu": "1", **compute}))
+    text = _ONE_RUN.format(name=name, steps=steps, compute=json.dumps({"cpu": "1", **compute}))
     (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
     return folder
 

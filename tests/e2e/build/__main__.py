@@ -8,6 +8,7 @@ from tests.cluster.build.__main__ import main as build_control_plane
 from tests.cluster.build.cache import cache_root, make_all, say
 from tests.e2e.build.argocd import build_argocd
 from tests.e2e.build.coredns import build_coredns
+from tests.e2e.build.images import build_images
 from tests.e2e.build.packages import install_packages
 from tests.e2e.build.probe import build_probe
 from tests.e2e.machine import unsupported
@@ -29,6 +30,7 @@ def _make() -> int | None:
     build_coredns(root, os.environ)
     build_probe(root, os.environ)
     build_argocd(root, os.environ)
+    build_images()
     return None
 
 

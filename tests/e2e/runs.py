@@ -1,0 +1,117 @@
+"""One run of one stage on the real node, and what becomes of it."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.cluster.client import Object
+from tests.e2e.installation import Installation
+from tests.e2e.patience import until
+from tests.support.small_assistant import write_small_run
+
+__all__ = ["Run", "pod_ended", "start_run"]
+
+PATIENCE = 240.0
+"""Seconds, of which a busy machine may need a lot; nothing here should take a quarter of them."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """An AlignmentRun of a team."""
+
+    team: Installation
+    name: str
+
+    def until(self, look: Callable[[], object], what: str, seconds: float = PATIENCE) -> None:
+        """Wait for something about it.
+
+        Raises:
+            AssertionError: It did not come to that; says what went on.
+        """
+        until(look, f"{self.name} {what}", seconds, self.team.describe)
+
+    def until_training(self) -> None:
+        """Wait until it has left a first checkpoint in the store."""
+        self.until(lambda: self.step() > 20, "trains")
+
+    def step(self) -> int:
+        """The last training step that it told of; 0 before."""
+        told = self._get("alr", '{.status.stages[0].progress.metrics[?(@.name=="step")].value}')
+        return int(float(told or 0))
+
+    def until_told(self, reason: str) -> str:
+        """What an event says of the run or of its stage, once there is one with this reason."""
+        self.until(lambda: reason in self.told(), f"tells of {reason}")
+        return self.told()[reason]
+
+    def told(self) -> dict[str, str]:
+        """The newest message of each reason, of all events that the operator wrote about it."""
+        chosen = f"--field-selector=involvedObject.kind=AlignmentRun,involvedObject.name={self.name}"
+        events = json.loads(self.team.kubectl("get", "events", chosen, "--output=json"))["items"]
+        return {event["reason"]: event["message"] for event in events}
+
+    def says(self) -> str:
+        """Reason and message of its stage now."""
+        return self._get("alr", "{.status.stages[0].reason}: {.status.stages[0].message}")
+
+    def until_says(self, reason: str) -> str:
+        """What its stage says, once for this reason."""
+        self.until(lambda: self.says().startswith(f"{reason}: "), f"says {reason}")
+        return self.says()
+
+    def until_failed(self, seconds: float = PATIENCE) -> str:
+        """Reason and message of its end, which is no good one."""
+        self._ends("False", seconds)
+        return self.says()
+
+    def until_succeeded(self, seconds: float = PATIENCE) -> Object:
+        """Its Job, of which there is one and no other, after a good end."""
+        self._ends("True", seconds)
+        (job,) = self.jobs()
+        return job
+
+    def jobs(self) -> list[Object]:
+        """Its Jobs."""
+        return self._items("jobs")
+
+    def pods(self) -> list[Object]:
+        """Its pods, oldest first."""
+        return sorted(self._items("pods"), key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
+
+    def log(self) -> str:
+        """What its newest pod wrote."""
+        return self.team.kubectl("logs", self.pods()[-1]["metadata"]["name"], "--container=worker")
+
+    def retry(self) -> None:
+        """As docs/install.md tells people to do it."""
+        self.team.kubectl("annotate", f"alr/{self.name}", "plumbline.dev/retry=again")
+
+    def delete(self) -> None:
+        """Remove it, and wait until it is gone."""
+        self.team.kubectl("delete", f"alr/{self.name}", "--timeout=60s")
+
+    def _ends(self, succeeded: str, seconds: float) -> None:
+        condition = '{.status.conditions[?(@.type=="Succeeded")].status}'
+        self.until(lambda: self._get("alr", condition) in ("True", "False"), "ends", seconds)
+        assert self._get("alr", condition) == succeeded, self.team.describe()
+
+    def _get(self, kind: str, path: str) -> str:
+        return self.team.kubectl("get", f"{kind}/{self.name}", f"--output=jsonpath={path}", check=False)
+
+    def _items(self, kind: str) -> list[Object]:
+        chosen = f"--selector=plumbline.dev/owner={self.name}"
+        return list(json.loads(self.team.kubectl("get", kind, chosen, "--output=json"))["items"])
+
+
+def start_run(team: Installation, folder: Path, name: str, steps: int = 300, **compute: object) -> Run:
+    """Push what a run needs, and apply it."""
+    write_small_run(folder, name, steps, **compute)
+    team.push(folder)
+    team.kubectl("apply", "-f", str(folder))
+    return Run(team, name)
+
+
+def pod_ended(team: Installation, pod: str) -> bool:
+    """Whether a pod of the team has done its work."""
+    return team.kubectl("get", "pod", pod, "--output=jsonpath={.status.phase}") == "Succeeded"
