@@ -10,6 +10,7 @@ from plumbline_api.names import Kind
 from tests.cluster.client import JOBS, KubeClient
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.crds import KINDS
+from tests.cluster.faults.quick import Orders, quick_operator
 from tests.cluster.operating import (
     apply,
     apply_inputs,
@@ -19,6 +20,7 @@ from tests.cluster.operating import (
     serve_kinds,
     status_where,
 )
+from tests.cluster.proxy import Refusal, proxy
 from tests.support import build
 
 pytestmark = pytest.mark.cluster
@@ -26,6 +28,7 @@ pytestmark = pytest.mark.cluster
 RUN = Kind.ALIGNMENT_RUN
 RUNS = KINDS[RUN]
 STAGES = 2
+BROKEN: Refusal = (500, {"reason": "InternalError", "message": "etcdserver: request timed out"})
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +72,20 @@ async def test_sigterm_ends_the_operator_within_five_seconds(
         assert await operator_stops(operator.popen.terminate, operator.ended) == 0
         assert asyncio.get_running_loop().time() - begun < 5
         assert operator.lines("stopped")
+
+
+async def test_sigterm_ends_the_operator_as_soon_while_kopf_still_asks_what_there_is(
+    control_plane: ControlPlane, namespace: str, tmp_path: Path
+) -> None:
+    """Its first questions are refused, so that it asks again for half a minute."""
+    async with proxy(control_plane) as gateway:
+        gateway.refuse = lambda what: BROKEN if what.path in ("/api", "/apis") else None
+        with quick_operator(tmp_path, Orders(gateway.url, namespace, check_permissions=False)) as operator:
+            await operator.until_logged("at work")
+            begun = asyncio.get_running_loop().time()
+            operator.process.terminate()
+            assert await operator.ended() == 0
+            assert asyncio.get_running_loop().time() - begun < 5
 
 
 async def test_kopf_run_runs_the_same_operator(

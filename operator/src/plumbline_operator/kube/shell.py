@@ -69,6 +69,7 @@ class Shell:
                 self._watching.cancel()
             if self.operator is not None:
                 await self.operator.stop()
+            _drop_calls_of_kopf()
             self._ended()
 
         @kopf.on.login(registry=registry)
@@ -97,6 +98,17 @@ def _spare_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
+
+
+def _drop_calls_of_kopf() -> None:
+    """Cancel the calls by which kopf learns, at its start, what the server has.
+
+    It ends without ending them and waits five seconds for whatever is left, in which they try again and again.
+    """
+    for task in asyncio.all_tasks():
+        frame = getattr(task.get_coro(), "cr_frame", None)
+        if frame is not None and frame.f_globals["__name__"].startswith("kopf._cogs.clients."):
+            task.cancel()
 
 
 def _configure(settings: kopf.OperatorSettings) -> None:
