@@ -27,7 +27,7 @@ pytestmark = [
 Strike = Callable[[], None]
 Gpus = Callable[[int], None]
 GPU = "nvidia.com/gpu"
-LONG = 600
+LONG = 300
 """Steps of a run that is to be met at work."""
 
 

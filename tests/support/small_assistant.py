@@ -104,7 +104,7 @@ spec:
         dataset: {{file: {{path: data/{name}.jsonl}}}}
         learningRate: "1e-3"
         maxSteps: {steps}
-        batchSize: 16
+        batchSize: 4
         maxLength: 96
         saveSteps: 20
 """
