@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from plumbline_api.artifact import MediaType
 from plumbline_api.progress import Progress
@@ -301,6 +302,14 @@ def test_a_loss_that_is_no_number_is_a_failure_and_no_model(bench: Bench, tmp_pa
     assert caught.value.report is not None
     assert bench.store.recall(orders.cache_key) is None
     assert not (tmp_path / "output").exists()
+
+
+def test_a_gpu_that_torch_does_not_see_is_told_before_anything_is_trained(bench: Bench, tmp_path: Path) -> None:
+    orders = bench.run_file("sft", {}, name="gpu").model_copy(update={"gpus": 1})
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(BadConfiguration, match=r"is 1, and torch .* sees 0; use a trainer image"):
+        train(orders, tmp_path)
 
 
 @contextmanager

@@ -54,6 +54,8 @@ class RunFile(Document):
     """Threads to compute with, on each node."""
     nodes: Annotated[int, Field(ge=1, le=64)] = 1
     """Pods that do the work together; which of them this is, and where the first is, stands in the environment."""
+    gpus: Annotated[int, Field(ge=0, le=64)] = 0
+    """GPUs of each node to train on; 0 computes on processors and looks at none."""
     merge: bool = False
     """Merge adapters into the published model."""
     cache_key: Digest

@@ -1,5 +1,6 @@
 """A stage of several nodes: what is made for it, how its pods find each other, and what their ends mean."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -137,6 +138,11 @@ def test_names_leave_room_for_those_that_kubernetes_makes_of_them(owner: str) ->
     assert not name.endswith("-")
 
 
+def orders_of(children: Iterable[Child]) -> RunFile:
+    config = next(child for child in children if child.ref.kind == "ConfigMap")
+    return RunFile.read(config.manifest["data"]["run.json"])
+
+
 def test_a_stage_of_one_node_is_the_job_that_it_always_was() -> None:
     children = planned.stage(JOB_SETS)
     assert [child.ref.kind for child in children] == ["NetworkPolicy", "ConfigMap", "Job"]
@@ -146,19 +152,25 @@ def test_a_stage_of_one_node_is_the_job_that_it_always_was() -> None:
     assert not any(entry["name"].startswith("PET_") for entry in worker(spec)["env"])
 
 
+def test_the_number_of_gpus_is_told_and_part_of_what_the_result_depends_on() -> None:
+    asked: tuple[dict[str, Any], ...] = ({}, {"gpu": {}}, {"gpu": {"count": 2}})
+    orders = [orders_of(planned.stage(compute=compute)) for compute in asked]
+    assert [one.gpus for one in orders] == [0, 1, 2]
+    assert len({one.cache_key for one in orders}) == 3
+
+
 def test_the_number_of_nodes_is_part_of_what_the_result_depends_on_unless_it_is_one() -> None:
     def key(**compute: Any) -> str:
-        config = next(child for child in planned.stage(compute=compute) if child.ref.kind == "ConfigMap")
-        return RunFile.read(config.manifest["data"]["run.json"]).cache_key
+        return orders_of(planned.stage(compute=compute)).cache_key
 
     assert key() == key(nodes=1)
     assert len({key(nodes=count) for count in (1, 2, 3)}) == 3
 
 
 def test_the_key_of_one_node_is_that_of_before_there_could_be_more() -> None:
-    config = next(child for child in planned.stage(build.RUNTIME) if child.ref.kind == "ConfigMap")
-    found = RunFile.read(config.manifest["data"]["run.json"])
-    assert found.cache_key == "sha256:6fefca675429b53cb58e93e7dca92347907028358e7102be548334fa1f9a2faa"
+    children = planned.stage(build.RUNTIME)
+    config = next(child for child in children if child.ref.kind == "ConfigMap")
+    assert orders_of(children).cache_key == "sha256:6fefca675429b53cb58e93e7dca92347907028358e7102be548334fa1f9a2faa"
     assert config.ref.name == "base-s0-2978eb59f3"
 
 

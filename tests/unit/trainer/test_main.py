@@ -200,8 +200,15 @@ def test_settings_come_from_the_environment_or_the_pods_places(tmp_path: Path) -
 
 
 def test_the_libraries_environment_keeps_threads_calm_and_the_hub_off(tmp_path: Path) -> None:
-    found = library_environment(3, tmp_path)
+    found = library_environment(3, 0, tmp_path)
     assert (found["OMP_NUM_THREADS"], found["OMP_WAIT_POLICY"], found["HF_HUB_OFFLINE"]) == ("3", "PASSIVE", "1")
+
+
+def test_a_gpu_is_seen_by_libraries_only_where_one_was_asked_for(tmp_path: Path) -> None:
+    without, with_two = library_environment(3, 0, tmp_path), library_environment(3, 2, tmp_path)
+    assert without["CUDA_VISIBLE_DEVICES"] == ""
+    assert "CUDA_VISIBLE_DEVICES" not in with_two
+    assert with_two["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
 
 
 def test_a_cache_hit_answers_with_the_recorded_result(bench: Bench, tmp_path: Path) -> None:

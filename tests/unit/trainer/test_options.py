@@ -17,6 +17,7 @@ from plumbline_trainer.options import (
     refuse_impossible,
     sft_settings,
 )
+from plumbline_trainer.world import World
 
 COMMON = {"dataset": {"file": {"path": "x"}}, "learningRate": "5e-4", "maxSteps": 10}
 HERE = Path("checkpoints")
@@ -105,3 +106,10 @@ def test_all_linear_is_a_word_and_other_targets_are_a_list() -> None:
 def test_what_the_libraries_would_refuse_later_is_refused_at_once(options: TrainingOptions, told: str) -> None:
     with pytest.raises(BadSpec, match=told):
         refuse_impossible(options)
+
+
+@pytest.mark.parametrize(("gpu", "backend"), [(True, "nccl"), (False, "gloo")])
+def test_processes_meet_on_the_device_that_they_compute_on(gpu: bool, backend: str) -> None:  # noqa: FBT001
+    settings = sft_settings(sft(), 0, HERE, World(size=2, gpu=gpu))
+    assert (settings["use_cpu"], settings["ddp_backend"]) == (not gpu, backend)
+    assert sft_settings(sft(), 0, HERE, World(gpu=gpu))["use_cpu"] is not gpu

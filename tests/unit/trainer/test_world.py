@@ -3,7 +3,7 @@
 import pytest
 
 from plumbline_trainer.failures import BadConfiguration, BadSpec
-from plumbline_trainer.world import SMALL_MODEL_BYTES, Nodes, plan_team, read_nodes
+from plumbline_trainer.world import SMALL_MODEL_BYTES, Nodes, World, plan_team, read_nodes
 
 SMALL, LARGE = SMALL_MODEL_BYTES - 1, SMALL_MODEL_BYTES
 FOUR = {"PET_NNODES": "4", "PET_NODE_RANK": "3", "PET_MASTER_ADDR": "run-0.run", "PET_MASTER_PORT": "29400"}
@@ -36,6 +36,14 @@ def test_several_nodes_share_the_batch() -> None:
     assert (team.processes, team.threads, team.size) == (1, 2, 4)
     with pytest.raises(BadSpec, match="18 cannot be divided among 4 nodes; give a multiple of 4"):
         plan_team(nodes, 2, 18, SMALL)
+
+
+def test_each_gpu_has_a_process_however_large_the_model_is() -> None:
+    team = plan_team(read_nodes(FOUR), 8, 32, SMALL, gpus=2)
+    assert (team.processes, team.threads, team.size) == (2, 4, 8)
+    assert team.world(1) == World(rank=7, size=8, local_rank=1, gpu=True)
+    with pytest.raises(BadSpec, match="20 cannot be divided among 8 GPUs; give a multiple of 8"):
+        plan_team(read_nodes(FOUR), 8, 20, SMALL, gpus=2)
 
 
 def test_without_variables_there_is_one_node() -> None:

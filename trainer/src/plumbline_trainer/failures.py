@@ -132,6 +132,8 @@ def explain_error(error: Exception) -> StageFailure | None:
     Not only OSError: torch and safetensors tell a full disk and a failed allocation in words of their own.
     """
     words = str(error)
+    if "CUDA out of memory" in words:
+        return OutOfMemory("the GPU's memory ran out; lower batchSize or maxLength, or use a GPU that has more")
     if isinstance(error, MemoryError) or any(found in words for found in NO_MEMORY):
         return OutOfMemory("memory ran out during the stage; lower batchSize or maxLength, or raise compute.memory")
     if isinstance(error, OSError) and error.errno is not None:

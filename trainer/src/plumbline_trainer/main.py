@@ -74,7 +74,7 @@ def attempt(file: Path, work: Path, settings: Settings, stop: StopSwitch) -> tup
     try:
         orders = read_run_file(file)
         key = orders.cache_key
-        os.environ.update(library_environment(orders.threads, work.absolute()))
+        os.environ.update(library_environment(orders.threads, orders.gpus, work.absolute()))
         shutil.rmtree(work / "tmp", ignore_errors=True)  # what a killed attempt left
         (work / "tmp").mkdir(parents=True)
         progress = ProgressLog(settings.progress, _now)

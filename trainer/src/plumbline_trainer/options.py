@@ -75,7 +75,6 @@ ELSEWHERE: Final = frozenset({"dataset", "held_out", "lora", "timeout"})
 """Options that are no field of a trainer: inputs, a configuration of its own, and the Job's deadline."""
 
 FIXED: Final[Mapping[str, object]] = {
-    "use_cpu": True,  # the contract has no accelerator yet, and results must not depend on what is plugged in
     "gradient_checkpointing": False,  # saves memory for time; a CPU has the memory
     "dataloader_pin_memory": False,
     "report_to": "none",
@@ -89,7 +88,6 @@ FIXED: Final[Mapping[str, object]] = {
 }
 
 TOGETHER: Final[Mapping[str, object]] = {
-    "ddp_backend": "gloo",
     "ddp_find_unused_parameters": False,
     "save_on_each_node": True,  # nodes share no disk
 }
@@ -138,9 +136,11 @@ def _settings(
         "per_device_train_batch_size": options.batch_size // passes,
         "gradient_accumulation_steps": options.gradient_accumulation * passes // world.size,
     }
-    together = TOGETHER if world.size > 1 else {}
+    backend = {"ddp_backend": "nccl" if world.gpu else "gloo"}
+    together = {**TOGETHER, **backend} if world.size > 1 else {}
+    device = {"use_cpu": not world.gpu}
     surroundings = {"seed": seed, "data_seed": seed, "output_dir": str(output)}
-    return {**FIXED, **together, **_translate(table, options), **divided, **surroundings}
+    return {**FIXED, **device, **together, **_translate(table, options), **divided, **surroundings}
 
 
 def _translate(table: tuple[Field, ...], options: TrainingOptions | LoraOptions) -> dict[str, Any]:

@@ -42,7 +42,7 @@ LOOK: Final = 0.1
 LOOPBACK_INTERFACE: Final = "lo0" if sys.platform == "darwin" else "lo"
 DIE_WITH_PARENT: Final = 1
 """PR_SET_PDEATHSIG of prctl(2)."""
-LOST_PEER: Final = ("gloo", "onnection closed by peer", "onnection reset by peer", "ocket", "TCPStore")
+LOST_PEER: Final = ("gloo", "NCCL", "onnection closed by peer", "onnection reset by peer", "ocket", "TCPStore")
 """What torch's words have in common when another process has gone."""
 
 
@@ -71,10 +71,9 @@ def run_ranks(team: Team, work: Work, stop: StopSwitch, folder: Path) -> None:
     """
     meeting = _open_meeting(team)
     port = team.nodes.port if meeting is None else int(meeting.port)
-    first = team.nodes.rank * team.processes
     context = multiprocessing.get_context("fork")
     ranks = [
-        context.Process(target=_live, args=(World(first + local, team.size, local), team, port, work, folder))
+        context.Process(target=_live, args=(team.world(local), team, port, work, folder))
         for local in range(team.processes)
     ]
     sys.stdout.flush()

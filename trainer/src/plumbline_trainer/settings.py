@@ -42,15 +42,17 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     )
 
 
-def library_environment(threads: int, work: Path) -> dict[str, str]:
+def library_environment(threads: int, gpus: int, work: Path) -> dict[str, str]:
     """What must be in the environment before torch and its companions are imported.
 
     A waiting OpenMP thread must not spin: on shared cores that makes a step ten times slower. The hub is never asked,
     libraries report nothing to anybody (progress is ours to tell), and what they write lands in the work folder.
     Matrix tiles (AMX) stay unused: some virtual machines announce them and kill the program (SIGILL) at its first bf16
-    product.
+    product. GPUs that nobody asked for stay unseen, because results must not depend on what is plugged in; with those
+    that were, matrix products use a workspace of fixed size, without which their results vary (cuBLAS, section 2.1.4).
     """
-    return {
+    gpu = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"} if gpus else {"CUDA_VISIBLE_DEVICES": ""}
+    return gpu | {
         "OMP_NUM_THREADS": str(threads),
         "MKL_NUM_THREADS": str(threads),
         "OMP_WAIT_POLICY": "PASSIVE",
@@ -58,7 +60,6 @@ def library_environment(threads: int, work: Path) -> dict[str, str]:
         "ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16",
         "TOKENIZERS_PARALLELISM": "true",
         "RAYON_NUM_THREADS": str(threads),
-        "CUDA_VISIBLE_DEVICES": "",
         "HF_HUB_OFFLINE": "1",
         "HF_DATASETS_OFFLINE": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",

@@ -27,7 +27,7 @@ from plumbline_trainer.outcome import describe_failure, library_versions
 from plumbline_trainer.preparation import Prepared, options_of, prepare
 from plumbline_trainer.progress import ProgressLog
 from plumbline_trainer.stopping import StopSwitch
-from plumbline_trainer.world import ALONE, Nodes, World, plan_team
+from plumbline_trainer.world import Nodes, World, plan_team
 
 if TYPE_CHECKING:
     from plumbline_trainer.training import Orders, Trained
@@ -129,7 +129,8 @@ def _train(stage: Stage, store: Store, prepared: Prepared, record: Record) -> Pa
         return output
     stage.stop.check()
     options = options_of(stage.run)
-    team = plan_team(stage.nodes, stage.run.threads, options.batch_size, prepared.model.weight_bytes)
+    weight_bytes, gpus = prepared.model.weight_bytes, stage.run.gpus
+    team = plan_team(stage.nodes, stage.run.threads, options.batch_size, weight_bytes, gpus)
     log.info("%d process(es) with %d thread(s) each, on %d node(s)", team.processes, team.threads, team.nodes.count)
     if stage.keeps:
         stage.progress.phase("looking for a checkpoint")
@@ -139,7 +140,7 @@ def _train(stage: Stage, store: Store, prepared: Prepared, record: Record) -> Pa
     from plumbline_trainer.training import Orders
 
     found = complete_checkpoints(stage.work / "checkpoints", stage.run.cache_key)
-    orders = Orders(stage.run, prepared, stage.work, stage.progress, stage.stop, ALONE, team.threads, found)
+    orders = Orders(stage.run, prepared, stage.work, stage.progress, stage.stop, team.world(0), team.threads, found)
     if team.size == 1:
         with _keeping(stage) as keep:
             record.metrics.update(train(replace(orders, keep=keep)).metrics)

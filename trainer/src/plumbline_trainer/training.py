@@ -22,7 +22,7 @@ from plumbline_api.alignment import LoraOptions
 from plumbline_api.runfile import RunFile
 from plumbline_trainer.batches import StepOrder
 from plumbline_trainer.checkpoints import Checkpoint, remove_older, seal
-from plumbline_trainer.failures import UnstableTraining
+from plumbline_trainer.failures import BadConfiguration, UnstableTraining
 from plumbline_trainer.keeping import Keep, keep_nothing
 from plumbline_trainer.modelfolder import ModelFolder
 from plumbline_trainer.options import lora_settings
@@ -90,7 +90,13 @@ class Trained:
 
 
 def prepare_libraries(orders: Orders) -> None:
-    """One arithmetic for one RunFile: fixed threads, deterministic kernels, fixed seeds; and no chatter."""
+    """One arithmetic for one RunFile: fixed threads, deterministic kernels, fixed seeds; and no chatter.
+
+    Raises:
+        BadConfiguration: A GPU was asked for, and this torch sees none.
+    """
+    if orders.world.gpu:
+        _take_gpu(orders.world.local_rank, orders.run.gpus)
     torch.set_num_threads(orders.threads)
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
     setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010  # a property of the module
@@ -100,6 +106,14 @@ def prepare_libraries(orders: Orders) -> None:
     datasets.logging.set_verbosity_error()
     datasets.disable_progress_bars()
     score_learned_tokens()
+
+
+def _take_gpu(number: int, wanted: int) -> None:
+    seen = torch.cuda.device_count()
+    if seen < wanted:
+        remedy = "use a trainer image built for CUDA, and see whether the node's driver is as new as that"
+        raise BadConfiguration(f"compute.gpu.count is {wanted}, and torch {torch.__version__} sees {seen}; {remedy}")
+    torch.cuda.set_device(number)
 
 
 def read_tokenizer(model: ModelFolder) -> Any:
@@ -253,7 +267,8 @@ def anyone(*, flag: bool) -> bool:
     """Whether the flag is up in any process."""
     if not distributed.is_initialized():
         return flag
-    raised = torch.tensor(int(flag))
+    device = "cuda" if distributed.get_backend() == "nccl" else "cpu"
+    raised = torch.tensor(int(flag), device=device)
     distributed.all_reduce(raised, distributed.ReduceOp.MAX)
     return bool(raised)
 

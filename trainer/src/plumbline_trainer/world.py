@@ -40,11 +40,17 @@ class Team:
     threads: int
     """Of each process."""
     nodes: Nodes = field(default_factory=Nodes)
+    gpu: bool = False
+    """Whether each process has a GPU of its own, or all of them compute on processors."""
 
     @property
     def size(self) -> int:
         """Processes in all pods."""
         return self.processes * self.nodes.count
+
+    def world(self, local_rank: int) -> "World":
+        """One of the processes of this pod."""
+        return World(self.nodes.rank * self.processes + local_rank, self.size, local_rank, self.gpu)
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,9 @@ class World:
     rank: int = 0
     size: int = 1
     local_rank: int = 0
-    """Within its pod."""
+    """Within its pod; of several GPUs there it has the one of this number."""
+    gpu: bool = False
+    """Whether it computes on a GPU."""
 
     @property
     def leads(self) -> bool:
@@ -85,23 +93,29 @@ def read_nodes(environment: Mapping[str, str]) -> Nodes:
     return Nodes(count, rank, leader, port)
 
 
-def plan_team(nodes: Nodes, threads: int, batch_size: int, model_bytes: int) -> Team:
-    """Divide the cores of this pod: among processes where the model is small, else among the threads of one.
+def plan_team(nodes: Nodes, threads: int, batch_size: int, model_bytes: int, gpus: int = 0) -> Team:
+    """Divide this pod: a process for each GPU; without, the cores, among processes where the model is small.
 
     Args:
         nodes: The pods of the Job.
         threads: Cores of each pod.
         batch_size: Rows or pairs of a batch, which all processes share.
         model_bytes: Size of the weights.
+        gpus: GPUs of each pod.
 
     Raises:
-        BadSpec: The batch cannot be divided among the nodes.
+        BadSpec: The batch cannot be divided among the nodes, or their GPUs.
     """
     if batch_size % nodes.count:
         raise BadSpec(
             f"batchSize: {batch_size} cannot be divided among {nodes.count} nodes; give a multiple of {nodes.count}"
         )
     share = batch_size // nodes.count
+    if gpus and share % gpus:
+        parts = gpus * nodes.count
+        raise BadSpec(f"batchSize: {batch_size} cannot be divided among {parts} GPUs; give a multiple of {parts}")
+    if gpus:
+        return Team(gpus, max(1, threads // gpus), nodes, gpu=True)
     small = model_bytes < SMALL_MODEL_BYTES
     most = max(1, MOST_PASSES // nodes.count) if small else 1
     # A process with one row alone would mostly wait.

@@ -5,6 +5,7 @@ A stage of several nodes gets a JobSet instead where the place has them, and oth
 
 from plumbline_api import names
 from plumbline_api.alignment import AlignmentRun, Stage
+from plumbline_api.compute import Compute
 from plumbline_api.model import digest_of
 from plumbline_api.names import CONTAINER_WORKER, Image, Kind, Purpose
 from plumbline_api.runfile import Input, RunFile, Work
@@ -101,6 +102,7 @@ def _run_file(key: Key, run: AlignmentRun, stage: Stage, inputs: dict[str, Input
         seed=run.spec.seed,
         threads=threads(run.spec.compute),
         nodes=run.spec.compute.nodes,
+        gpus=_gpus(run.spec.compute),
         merge=merge,
         cache_key=_cache_key(run, stage, inputs, image, merge=merge),
         reuse=run.spec.reuse,
@@ -112,7 +114,7 @@ def _cache_key(run: AlignmentRun, stage: Stage, inputs: dict[str, Input], image:
     """Digest of all that the result depends on.
 
     Where files lie and how often checkpoints are written changes nothing, so sources, timeout and saveSteps are
-    left out; the numbers of threads and of nodes are in, because they change the order of floating-point sums.
+    left out; the numbers of threads, nodes and GPUs are in, because they change the order of floating-point sums.
     """
     options = stage.options.dump()
     for irrelevant in ("dataset", "heldOut", "timeout", "saveSteps"):
@@ -126,7 +128,13 @@ def _cache_key(run: AlignmentRun, stage: Stage, inputs: dict[str, Input], image:
             "seed": run.spec.seed,
             "merge": merge,
             "threads": threads(compute),
-            # One node says nothing, as before there could be more, so that results from then are still found.
+            # One node says nothing, and no GPU: as before there could be, so that results from then are still found.
             **({"nodes": compute.nodes} if compute.nodes > 1 else {}),
+            **({"gpus": _gpus(compute)} if compute.gpu else {}),
         }
     )
+
+
+def _gpus(compute: Compute) -> int:
+    """GPUs of each pod."""
+    return 0 if compute.gpu is None else compute.gpu.count
