@@ -203,6 +203,7 @@ def test_a_pod_that_took_too_much_disk_was_evicted_by_its_own_fault() -> None:
     text = 'Usage of EmptyDir volume "work" exceeds the limit "1Gi".'
     state = look(job(BACKOFF), pod(ended(137), reason="Evicted", message=text))
     assert reason_of(state) == Reason.EVICTED
+    assert "raise the limit that its namespace sets" in words_of(state)
     assert text in words_of(state)
 
 

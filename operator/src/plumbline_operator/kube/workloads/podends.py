@@ -63,7 +63,8 @@ def explain_failed_pod(pod: Raw) -> tuple[Reason, str]:
     if chosen is not None and not (why == "Evicted" and not starved):
         return explain_end(pod, *chosen)
     if why == "Evicted":
-        return Reason.EVICTED, f"pod {name_of(pod)} took more than it may: {text}"
+        remedy = "raise the limit that its namespace sets, or give its node more room"
+        return Reason.EVICTED, f"pod {name_of(pod)} took more than it may ({text}); {remedy}"
     if why == "DeadlineExceeded":
         return Reason.DEADLINE_EXCEEDED, f"pod {name_of(pod)} ran longer than it may"
     return Reason.INTERNAL_ERROR, f"pod {name_of(pod)} failed ({why or 'no reason given'}: {text or 'no message'})"
