@@ -12,9 +12,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.cluster.client import NAMESPACES, SERVICE_ACCOUNTS, KubeClient, Resource
-from tests.e2e.installation import Installation, in_a_bucket, installed, on_a_volume
+from tests.e2e.bundled import bring_bundle, present_sources
+from tests.e2e.installation import CHART, Installation, Release, in_a_bucket, installed, on_a_volume
 from tests.e2e.machine import unsupported
 from tests.e2e.pods import PULL_SECRET, restricted_namespace
+from tests.e2e.previous import earlier_sources
 from tests.e2e.programs import NodePrograms, find_node_programs
 from tests.e2e.realcluster import RealCluster, real_cluster
 from tests.e2e.siteimages import SiteImages, find_images, pull_images, push_images
@@ -82,6 +84,10 @@ def object_store(cluster: RealCluster, tmp_path_factory: pytest.TempPathFactory)
         cluster.firewall.forbid(port)
 
 
+EARLIER = "earlier"
+"""For tests that ask for it: the release before this one, out of its bundle."""
+
+
 @pytest.fixture(scope="session", params=["volume", "bucket"])
 def installation(
     cluster: RealCluster,
@@ -95,9 +101,13 @@ def installation(
     kinds = {
         "volume": partial(on_a_volume, cluster, name, VOLUME_MB),
         "bucket": partial(in_a_bucket, cluster, name, object_store),
+        EARLIER: partial(on_a_volume, cluster, name),
     }
+    folder, release = tmp_path_factory.mktemp(name), Release(CHART, images.values)
+    if request.param == EARLIER:
+        release = bring_bundle(cluster, earlier_sources(present_sources(images.built), folder), folder)
     began = time.monotonic()
-    with installed(cluster, images, name, tmp_path_factory.mktemp(name), kinds[request.param]) as found:
+    with installed(cluster, release, name, folder, kinds[request.param]) as found:
         cluster.timeline.append((f"Plumbline is installed for {name}: after", time.monotonic() - began))
         yield found
 

@@ -19,11 +19,10 @@ import yaml
 from tests.cluster.client import Object
 from tests.e2e.pods import PULL_SECRET, restricted_namespace, within
 from tests.e2e.realcluster import RealCluster
-from tests.e2e.siteimages import SiteImages
 from tests.support.checkout import ROOT
 from tests.support.objectstore import ObjectStore
 
-__all__ = ["Installation", "TeamStore", "in_a_bucket", "installed", "on_a_volume"]
+__all__ = ["CHART", "Installation", "Release", "TeamStore", "in_a_bucket", "installed", "on_a_volume"]
 
 OPERATOR = "plumbline-system"
 OPERATOR_PODS = "app.kubernetes.io/component=operator"
@@ -70,6 +69,15 @@ def in_a_bucket(cluster: RealCluster, team: str, server: ObjectStore) -> TeamSto
     return TeamStore(uri, {"uri": uri, "s3": s3}, there)
 
 
+@dataclass(frozen=True)
+class Release:
+    """A chart, and which images it is to use."""
+
+    chart: Path
+    images: Object
+    """The part `images` of its values."""
+
+
 @dataclass
 class Installation:
     """A release, and the namespace of the team it works for."""
@@ -77,6 +85,43 @@ class Installation:
     cluster: RealCluster
     team: str
     store: TeamStore
+    folder: Path
+    """Where the values are."""
+
+    def helm(self, verb: str, *words: str, check: bool = True) -> str:
+        """What Helm prints of a call about the release."""
+        return self.cluster.helm(verb, RELEASE, f"--namespace={OPERATOR}", *words, check=check).stdout
+
+    def install(self, release: Release) -> None:
+        """`helm install --wait` and `helm test`.
+
+        Raises:
+            AssertionError: Helm refused, or the operator did not come up.
+        """
+        self.helm("install", str(release.chart), f"--values={self._values(release)}", "--wait", "--timeout=110s")
+        self.helm("test", "--timeout=60s")
+
+    def upgrade(self, release: Release) -> None:
+        """`helm upgrade --wait`."""
+        self.helm("upgrade", str(release.chart), f"--values={self._values(release)}", "--wait", "--timeout=110s")
+
+    def rollback(self, revision: int) -> None:
+        """`helm rollback --wait`."""
+        self.helm("rollback", str(revision), "--wait", "--timeout=110s")
+
+    def _values(self, release: Release) -> Path:
+        """What the site says, and the images of a release."""
+        wanted = {
+            "global": {"imageRegistry": self.cluster.registry.name, "imagePullSecrets": [PULL_SECRET]},
+            "images": release.images,
+            "watchNamespaces": [self.team],
+            # Runs of several nodes find each other by DNS.
+            "workloads": {"egress": [{"ports": [{"protocol": "UDP", "port": 53}]}]},
+            "store": self.store.values,
+        }
+        values = self.folder / "values-here.yaml"
+        values.write_text(yaml.safe_dump(wanted), encoding="utf-8")
+        return values
 
     def kubectl(self, *words: str, check: bool = True) -> str:
         """What kubectl prints, in the team's namespace."""
@@ -127,7 +172,7 @@ class Installation:
         try:
             yield
         finally:
-            self.cluster.helm("rollback", RELEASE, "1", f"--namespace={OPERATOR}", "--wait", "--timeout=110s")
+            self.rollback(1)
 
     def wait(self, condition: str, thing: str, seconds: float = 600) -> None:
         """`kubectl wait`.
@@ -145,7 +190,7 @@ class Installation:
 
 @contextmanager
 def installed(
-    cluster: RealCluster, images: SiteImages, team: str, folder: Path, make_store: Callable[[], TeamStore]
+    cluster: RealCluster, release: Release, team: str, folder: Path, make_store: Callable[[], TeamStore]
 ) -> Iterator[Installation]:
     """`helm install --wait` and `helm test` for a new team; afterwards the release and the team are gone.
 
@@ -154,24 +199,11 @@ def installed(
     """
     for name in (OPERATOR, team):
         cluster.apply(restricted_namespace(name), within(name, cluster.registry.pull_secret(PULL_SECRET)))
-    store = make_store()
-    values = folder / "values-here.yaml"
-    wanted = {
-        "global": {"imageRegistry": cluster.registry.name, "imagePullSecrets": [PULL_SECRET]},
-        "images": images.values,
-        "watchNamespaces": [team],
-        # Runs of several nodes find each other by DNS.
-        "workloads": {"egress": [{"ports": [{"protocol": "UDP", "port": 53}]}]},
-        "store": store.values,
-    }
-    values.write_text(yaml.safe_dump(wanted), encoding="utf-8")
-    release, chart = (RELEASE, f"--namespace={OPERATOR}"), str(CHART)
-    found = Installation(cluster, team, store)
+    found = Installation(cluster, team, make_store(), folder)
     try:
-        cluster.helm("install", *release, chart, f"--values={values}", "--wait", "--timeout=110s")
-        cluster.helm("test", *release, "--timeout=60s")
+        found.install(release)
         yield found
         found.clear()
     finally:
-        cluster.helm("uninstall", *release, "--wait", check=False)
+        found.helm("uninstall", "--wait", check=False)
         cluster.kubectl("delete", "namespace", team, "--wait=false", check=False)

@@ -142,9 +142,9 @@ class RealCluster:
         self._note(began, "registry")
         self.apply(*first_objects(self.addresses))
         self.names.process.start()
-        self._wait(self._is_ready, "the node is Ready")
+        self.until(self._is_ready, "the node is Ready")
         self._note(began, "node Ready")
-        self._wait(self.names.is_ready, "the name server answers")
+        self.until(self.names.is_ready, "the name server answers")
         self._note(began, "names")
 
     def stop(self) -> None:
@@ -163,7 +163,12 @@ class RealCluster:
         found = json.loads(body)["status"].get("conditions", []) if status == http.client.OK else []
         return any(one["type"] == "Ready" and one["status"] == "True" for one in found)
 
-    def _wait(self, holds: Callable[[], bool], what: str) -> None:
+    def until(self, holds: Callable[[], bool], what: str) -> None:
+        """Wait until something holds, which `what` says in words.
+
+        Raises:
+            MachineError: A program of the node ended, or it takes too long.
+        """
         end = time.monotonic() + PATIENCE
         while not holds():
             ended = [part.name for part in self.components if part.ended is not None]

@@ -15,6 +15,7 @@ import pytest
 from tests.cluster.client import Object
 from tests.e2e.installation import Installation
 from tests.e2e.pods import probe_pod, within
+from tests.e2e.processes import trainers
 from tests.e2e.realcluster import RealCluster
 from tests.e2e.runs import pod_ended, start_run
 
@@ -166,19 +167,6 @@ def test_two_pods_train_one_model_through_their_service(team: Installation, tmp_
     job = run.until_succeeded()
     assert job["spec"]["completionMode"] == "Indexed"
     assert job["status"]["succeeded"] == 2
-
-
-def trainers(cluster: RealCluster) -> list[int]:
-    """The training programs in containers of the node, by the ids of this machine."""
-    found = []
-    for place in Path("/proc").glob("[0-9]*"):
-        try:
-            words, groups = (place / "cmdline").read_bytes().split(b"\0"), (place / "cgroup").read_text()
-        except OSError:
-            continue
-        if any(word.endswith(b"plumbline-trainer") for word in words[:2]) and cluster.machine.cgroup in groups:
-            found.append(int(place.name))
-    return found
 
 
 def ends(job: Object) -> tuple[int, int]:
