@@ -118,7 +118,7 @@ class GuardedInferenceStatus(Document):
     conditions: Conditions = ()
     """List-map by type."""
     stable: Served | None = None
-    """What is served."""
+    """What is served, or was last, as long as its Deployment is there."""
 
 
 class GuardedInference(Document):

@@ -91,6 +91,21 @@ def test_what_serves_goes_on_until_the_gate_has_spoken_and_the_new_pods_serve() 
     told(story)
 
 
+def test_a_pod_that_is_not_ready_when_the_operator_is_replaced_is_kept_too() -> None:
+    async def story() -> None:
+        world, old = await serving()
+        owner, state = world.deployments[old]
+        world.deployments[old] = (owner, replace(state, engine_ready=False, ready=0))
+        await world.settle()
+        checked(world)
+        assert world.inference_status().phase != Phase.SERVING
+        world.runtime = release("next")
+        await world.settle()
+        assert list(world.deployments) == [old]
+
+    told(story)
+
+
 def test_no_stage_of_a_run_is_run_again() -> None:
     async def story() -> None:
         world, _ = await serving()

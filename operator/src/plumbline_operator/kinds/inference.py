@@ -94,8 +94,8 @@ def _subject(wanted: GuardedInference, observed: Observed) -> Input | Working | 
 
 def _while_judged_again(wanted: GuardedInference, observed: Observed, before: GuardedInferenceStatus) -> Served | None:
     """What serves and goes on, because its gate is asked the same again with other images only."""
-    state, stable = observed.gates.get(wanted.spec.gate.name), before.stable
-    if not observed.runtime.beside or state is None or stable is None:
+    state, stable = observed.gates.get(wanted.spec.gate.name), _last(observed, before)
+    if state is None or stable is None:
         return None
     current = state.status.observed_generation == state.generation and state.status.standing is not None
     return stable if current and state.status.subject == stable.digest else None
@@ -105,11 +105,19 @@ def _until_complete(
     served: Served, deployment: DeploymentState | None, observed: Observed, before: GuardedInferenceStatus
 ) -> Served | None:
     """The revision before, which serves the same model, as long as the new one does not serve in full."""
-    stable = before.stable
-    if not observed.runtime.beside or stable is None or stable.digest != served.digest:
+    stable = _last(observed, before)
+    if stable is None or stable.digest != served.digest:
         return None
     over = stable.deployment == served.deployment or (deployment is not None and deployment.complete)
-    return None if over or ChildRef("Deployment", stable.deployment) not in observed.children else stable
+    return None if over else stable
+
+
+def _last(observed: Observed, before: GuardedInferenceStatus) -> Served | None:
+    """What served last and is there still, where it may stand beside another."""
+    stable = before.stable
+    if not observed.runtime.beside or stable is None:
+        return None
+    return stable if ChildRef("Deployment", stable.deployment) in observed.children else None
 
 
 def _rules(wanted: GuardedInference, observed: Observed) -> GuardRules | Stopped:
@@ -159,6 +167,9 @@ def _conclude(
     keep = {child.ref for child in (*front, *children)}
     if kept is not None:
         keep |= {ChildRef(kind, kept.deployment) for kind in ("ConfigMap", "Deployment")}
+    last = kept or _last(observed, before)
+    # A pod that is not ready for a moment is no reason to forget what the next upgrade has to keep.
+    stable = last if last is not None and ChildRef("Deployment", last.deployment) in keep else None
     answering = deployment if kept is None else _find(observed, kept.deployment)
     facts = [
         _fact(ConditionType.GATE_SATISFIED, outcome, holds=passed),
@@ -171,7 +182,7 @@ def _conclude(
             "observed_generation": observed.generation,
             "conditions": conditions,
             "phase": _phase(outcome, passed=passed or kept is not None),
-            "stable": served if isinstance(outcome, Done) else kept,
+            "stable": served if isinstance(outcome, Done) else stable,
         }
     )
     return Decision(
