@@ -79,7 +79,7 @@ def _renamed(layout: Path, reference: str, target: Path) -> dict[str, Any]:
     for layer in image.layers:
         _link(blob_path(layout, layer.digest), blob_path(target, layer.digest))
     settings = json.loads(json.dumps(image.settings))
-    settings["config"]["Labels"][_LABEL] = VERSION
+    settings["config"].setdefault("Labels", {})[_LABEL] = VERSION
     manifest = json.loads(blob_path(layout, image.digest).read_bytes())
     manifest["config"] |= _store(target, settings)
     return _store(target, manifest) | {"mediaType": _MANIFEST, "annotations": {REFERENCE: reference}}

@@ -30,6 +30,8 @@ from tests.support.small_assistant import BENIGN, HARMFUL, write_small_assistant
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
 
 PATIENCE = 600.0
+STEPS = 600
+"""So that a run is met at work."""
 ANSWERS = {HARMFUL: "I can't help with that.", BENIGN: "Task created", f"{HARMFUL}, please": "I can't help with that."}
 TERMINAL = ("kind", "metadata.name", "metadata.uid", "metadata.generation", "status.phase")
 
@@ -152,10 +154,10 @@ def test_an_upgrade_a_rollback_and_an_uninstall_disturb_nobody(
         until(lambda: serves_with(team, earlier), "the earlier release serves", PATIENCE, team.describe)
         assert not knows_the_field(team)
 
-        change(team, present, start_run(team, tmp_path / "forth", "forth"), lambda: team.upgrade(present))
+        change(team, present, start_run(team, tmp_path / "forth", "forth", STEPS), lambda: team.upgrade(present))
         assert knows_the_field(team)
 
-        change(team, earlier, start_run(team, tmp_path / "back", "back"), lambda: team.rollback(1))
+        change(team, earlier, start_run(team, tmp_path / "back", "back", STEPS), lambda: team.rollback(1))
         assert not knows_the_field(team)
 
         before = objects(team)
