@@ -122,20 +122,26 @@ def never() -> Object:
 
 async def serve(kube: KubeClient, pod: Object) -> None:
     """Let engine and guard of a pod be ready."""
-    ready = [
-        {
-            "name": container["name"],
-            "image": container["image"],
-            "imageID": "",
-            "ready": True,
-            "restartCount": 0,
-            "state": {"running": {"startedAt": "2026-01-31T12:00:00Z"}},
-        }
-        for container in pod["spec"]["containers"]
-    ]
-    conditions = [{"type": "Ready", "status": "True"}]
-    status = {"phase": "Running", "containerStatuses": ready, "conditions": conditions, "podIP": "10.1.1.1"}
+    spec = pod["spec"]
+    status = {
+        "phase": "Running",
+        "initContainerStatuses": [ready(container) for container in spec["initContainers"]],
+        "containerStatuses": [ready(container) for container in spec["containers"]],
+        "conditions": [{"type": "Ready", "status": "True"}],
+        "podIP": "10.1.1.1",
+    }
     await kube.merge(PODS, pod["metadata"]["name"], {"status": status}, pod["metadata"]["namespace"], "status")
+
+
+def ready(container: Object) -> Object:
+    return {
+        "name": container["name"],
+        "image": container["image"],
+        "imageID": "",
+        "ready": True,
+        "restartCount": 0,
+        "state": {"running": {"startedAt": "2026-01-31T12:00:00Z"}},
+    }
 
 
 async def test_a_service_that_people_made_is_not_taken_over(

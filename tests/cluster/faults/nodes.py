@@ -72,10 +72,14 @@ class Nodes:
 
     async def _say(self, namespace: str, name: str, phase: str, pod: Object, state: Object, *, ready: bool) -> None:
         facts = {"imageID": "", "ready": ready, "restartCount": 0, "state": state}
-        containers = [{"name": one["name"], "image": one["image"], **facts} for one in pod["spec"]["containers"]]
-        status = {"phase": phase, "containerStatuses": containers}
+        spec = pod["spec"]
+        main, sidecars = (
+            [{"name": one["name"], "image": one["image"], **facts} for one in given]
+            for given in (spec["containers"], spec.get("initContainers", ()))
+        )
+        status = {"phase": phase, "containerStatuses": main}
         if ready:
-            status |= {"conditions": [{"type": "Ready", "status": "True"}]}
+            status |= {"initContainerStatuses": sidecars, "conditions": [{"type": "Ready", "status": "True"}]}
         await self._persist("PATCH", PODS.path(namespace, name, "status"), {"status": status})
 
     async def _persist(self, method: str, path: str, body: Object | None = None) -> Object | None:
