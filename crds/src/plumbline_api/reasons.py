@@ -147,6 +147,8 @@ class Reason(StrEnum):
     """A judge gave no usable judgement."""
     DIGEST_MISMATCH = "DigestMismatch"
     """Content does not have the sha256 it must have."""
+    SIGNATURE_INVALID = "SignatureInvalid"
+    """A model, an adapter or a data set is not signed by a trusted key, or is not what was signed."""
     NO_PASSED_SUBJECT = "NoPassedSubject"
     """No subject has passed the gate, so nothing may be served."""
     ROLLOUT_PROGRESSING = "RolloutProgressing"

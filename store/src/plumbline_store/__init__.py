@@ -6,9 +6,11 @@ Used by operator, trainer and evaluator; depends on the contract alone.
 from plumbline_store.errors import (
     ArtifactMissing,
     DigestMismatch,
+    KeyUnusable,
     NewerLayout,
     NoSpace,
     NotPermitted,
+    SignatureInvalid,
     SourceUnusable,
     StoreError,
     Unavailable,
@@ -21,7 +23,7 @@ from plumbline_store.source import Told
 from plumbline_store.store import Store
 
 __all__ = [
-    "ArtifactMissing", "DigestMismatch", "Endpoint", "FileReporter", "Lineage", "NewerLayout", "NoSpace",
-    "NotPermitted", "Presence", "Reporter", "Silence", "SourceUnusable", "StatusReporter", "Store", "StoreError",
-    "Told", "Unavailable", "UnsupportedStore", "open_store", "reporter_from",
+    "ArtifactMissing", "DigestMismatch", "Endpoint", "FileReporter", "KeyUnusable", "Lineage", "NewerLayout", "NoSpace",
+    "NotPermitted", "Presence", "Reporter", "SignatureInvalid", "Silence", "SourceUnusable", "StatusReporter", "Store",
+    "StoreError", "Told", "Unavailable", "UnsupportedStore", "open_store", "reporter_from",
 ]  # fmt: skip

@@ -8,7 +8,9 @@
     |-- Unavailable            the object store does not answer
     |-- SourceUnusable         what should be published cannot be
     |-- ArtifactMissing        a digest that the store does not hold
-    `-- DigestMismatch         content that does not have the sha256 it must have
+    |-- DigestMismatch         content that does not have the sha256 it must have
+    |-- SignatureInvalid       an artifact that no trusted key vouches for
+    `-- KeyUnusable            a key to sign with, or to trust, that is none
 
 Each message names the place, the fact and the remedy; each class names the exit code and the reason it stands for.
 """
@@ -23,8 +25,8 @@ from plumbline_api.names import ExitCode
 from plumbline_api.reasons import Reason
 
 __all__ = [
-    "AGAIN", "ArtifactMissing", "DigestMismatch", "NewerLayout", "NoSpace", "NotPermitted", "SourceUnusable",
-    "StoreError", "Unavailable", "UnsupportedStore", "in_plain_words",
+    "AGAIN", "ArtifactMissing", "DigestMismatch", "KeyUnusable", "NewerLayout", "NoSpace", "NotPermitted",
+    "SignatureInvalid", "SourceUnusable", "StoreError", "Unavailable", "UnsupportedStore", "in_plain_words",
 ]  # fmt: skip
 
 AGAIN = "publish the artifact again (repeat the import or stage that made it) or restore the file from a backup"
@@ -99,6 +101,17 @@ class DigestMismatch(StoreError):
         )
         self.expected = expected
         self.found = found
+
+
+class SignatureInvalid(StoreError):
+    """An artifact that no trusted key vouches for."""
+
+    exit_code = ExitCode.BAD_DATA
+    reason = Reason.SIGNATURE_INVALID
+
+
+class KeyUnusable(StoreError):
+    """A key to sign with, or to trust, that is none."""
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 layout.json                       {"version": 1}: which version of this arrangement it is
 blobs/sha256/<2 digits>/<hex>     contents of files, named by their sha256
 manifests/sha256/<hex>.json       canonical manifests, named by their sha256
+signatures/sha256/<hex>/<key>.json  what a key says of the artifact with this digest; named by the key's own sha256
 cache/<hex>.json                  results of stages, by cache key
 imports/<hex>.json                what was imported from where, so that it need not be hashed again
 drafts/<hex>/record.json          the newest state of unfinished work, by the cache key of its stage
@@ -13,7 +14,7 @@ A folder has besides: tmp/, the scratch of living writers.
 
 from typing import Final
 
-__all__ = ["LAYOUT", "aside", "blob", "draft", "draft_file", "imported", "manifest", "result"]
+__all__ = ["LAYOUT", "aside", "blob", "draft", "draft_file", "imported", "manifest", "result", "signature"]
 
 LAYOUT: Final = "layout.json"
 
@@ -26,6 +27,11 @@ def blob(sha256: str) -> str:
 def manifest(digest: str) -> str:
     """The manifest with this digest."""
     return f"manifests/sha256/{_hex(digest)}.json"
+
+
+def signature(digest: str, key: str) -> str:
+    """What a key says of the artifact with this digest."""
+    return f"signatures/sha256/{_hex(digest)}/{key}.json"
 
 
 def result(cache_key: str) -> str:

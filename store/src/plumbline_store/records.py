@@ -60,6 +60,8 @@ class DraftRecord(Record):
     key: Digest
     name: Annotated[str, Field(max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     files: tuple[File, ...]
+    signature: str | None = None
+    """A bundle over the files, by whoever keeps them."""
 
 
 def read_record(kind: type[R], data: bytes) -> R | None:

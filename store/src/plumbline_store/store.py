@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
 
@@ -23,11 +23,22 @@ from plumbline_store.attempts import remove_dead
 from plumbline_store.backend import Backend, Content
 from plumbline_store.contents import Contents
 from plumbline_store.drafts import Drafts
-from plumbline_store.errors import ArtifactMissing, DigestMismatch, SourceUnusable, StoreError, in_plain_words
+from plumbline_store.errors import (
+    ArtifactMissing,
+    DigestMismatch,
+    SignatureInvalid,
+    SourceUnusable,
+    StoreError,
+    in_plain_words,
+)
 from plumbline_store.hashing import drain, hash_stream
 from plumbline_store.lineage import Lineage, trace
 from plumbline_store.records import ImportRecord, ResultRecord, read_record
 from plumbline_store.source import Meter, SourceFile, Told, check_path, list_source, visible
+from plumbline_store.statement import ARTIFACT
+
+if TYPE_CHECKING:
+    from plumbline_store.signing import SigningKey, Trust
 
 __all__ = ["Store"]
 
@@ -37,13 +48,18 @@ SETTLED_NS: Final = 2_000_000_000
 """A file changed this short a time before it was looked at may change again without its times showing it."""
 
 
+LARGEST_SIGNATURE: Final = 16 * 1024 * 1024
+"""Bytes; a manifest with as many files as it may have takes less than half of that."""
+
+
 class Store:
     """One store; any number of processes may use it at once."""
 
-    def __init__(self, uri: str, backend: Backend) -> None:
+    def __init__(self, uri: str, backend: Backend, trust: "Trust | None" = None) -> None:
         self.uri = uri
         self._contents = Contents(uri, backend)
-        self.drafts = Drafts(self._contents)
+        self._trust = trust
+        self.drafts = Drafts(self._contents, trust)
         """Unfinished work."""
 
     # Writing
@@ -137,7 +153,7 @@ class Store:
 
         A folder that is there already must hold exactly the artifact, which is verified too.
         """
-        manifest = self.manifest(digest)
+        manifest = self._trusted(digest)
         scratch_name = f".{into.name}.checkout-"
         if into.is_dir() and any(into.iterdir()):
             self._verify_folder(manifest, into)
@@ -148,7 +164,7 @@ class Store:
 
     def read_file(self, digest: str, path: str) -> bytes:
         """The content of one file of an artifact, verified."""
-        manifest = self.manifest(digest)
+        manifest = self._trusted(digest)
         for file in manifest.files:
             if file.path == path:
                 data = bytearray()
@@ -172,6 +188,28 @@ class Store:
     def lineage(self, digest: str) -> Lineage:
         """What the artifact was made from, back to what was imported."""
         return trace(digest, self.manifest)
+
+    # Signatures
+
+    def sign(self, digest: str, key: "SigningKey") -> bool:
+        """Vouch for an artifact with a key; whether that was not done before."""
+        manifest = self.manifest(digest)
+        if not key.trust.examine(ARTIFACT, manifest.files, partial(self._signature, digest)):
+            return False
+        place = keys.signature(digest, key.name)
+        with self._contents.writing() as stage:
+            stage(Content.of(place, key.sign(ARTIFACT, digest, manifest.files))).replace(place)
+        return True
+
+    def check_signature(self, digest: str, trust: "Trust") -> Manifest:
+        """The manifest of an artifact that a trusted key vouches for, by exactly its files; raises SignatureInvalid."""
+        manifest = self.manifest(digest)
+        fact = trust.examine(ARTIFACT, manifest.files, partial(self._signature, digest))
+        if fact:
+            kind = manifest.media_type.split(".")[-2]
+            remedy = "sign it with `plumbline sign` if it is what it should be, or trust the key that has signed it"
+            raise SignatureInvalid(f"{kind} {digest} in {self.uri}", fact, remedy)
+        return manifest
 
     # The stage cache
 
@@ -197,12 +235,26 @@ class Store:
             for ref in (found.summary.output, found.summary.report):
                 if ref is not None:
                     self.verify(ref.digest)
-        except (ArtifactMissing, DigestMismatch) as error:
+            if found.summary.output is not None:
+                self._trusted(found.summary.output.digest)
+        except (ArtifactMissing, DigestMismatch, SignatureInvalid) as error:
             log.warning("%s: the recorded result is not used and the stage runs again: %s", place, error)
             return None
         return found.summary
 
     # Parts of the above
+
+    def _trusted(self, digest: str) -> Manifest:
+        """The manifest of an artifact whose content may be handed out: whatever it says it is."""
+        return self.manifest(digest) if self._trust is None else self.check_signature(digest, self._trust)
+
+    def _signature(self, digest: str, key: str) -> bytes | None:
+        """What a key says of an artifact; None where it says nothing. What is too large to be that is nothing."""
+        place = keys.signature(digest, key)
+        entry = self._contents.look(place)
+        if entry is None:
+            return None
+        return self._contents.read_small(place) if entry.size <= LARGEST_SIGNATURE else b""
 
     def _publish_listed(
         self,
