@@ -18,10 +18,12 @@ __all__ = [
     "ENV_NODES",
     "ENV_NODE_RANK",
     "ENV_PROGRESS",
+    "ENV_SIGNING_KEY",
     "ENV_STATUS_AUTHORITY",
     "ENV_STATUS_TOKEN",
     "ENV_STATUS_URL",
     "ENV_TERMINATION_LOG",
+    "ENV_TRUST",
     "ENV_WORK_STAYS",
     "FIELD_MANAGER",
     "GROUP",
@@ -42,6 +44,7 @@ __all__ = [
     "MOUNT_POLICY",
     "MOUNT_RUN",
     "MOUNT_SCRATCH",
+    "MOUNT_SIGNING",
     "MOUNT_STATUS",
     "MOUNT_STORE_AUTHORITY",
     "MOUNT_WORK",
@@ -55,6 +58,7 @@ __all__ = [
     "RULES_KEY",
     "RUN_FILE",
     "SHORT_NAMES",
+    "SIGNING_KEY_FILE",
     "STATUS_LIMIT_BYTES",
     "SUMMARY_LIMIT_BYTES",
     "TOKEN_FILE",
@@ -124,6 +128,10 @@ MOUNT_STATUS: Final = "/plumbline/status"
 """Where a Job finds the token that it reports with."""
 MOUNT_STORE_AUTHORITY: Final = "/plumbline/store-authority"
 """Where a pod finds the certificates that it trusts an object store by."""
+MOUNT_SIGNING: Final = "/plumbline/signing"
+"""Where a stage that signs finds its key."""
+SIGNING_KEY_FILE: Final = "signing.key"
+"""The key, in both senses, of the Secret that a run names to sign with."""
 TOKEN_FILE: Final = "token"  # noqa: S105 - the name of a file
 VOLUME_STATUS: Final = "status"
 """The volume with that token, in the pods of Jobs that report. Read when pods are observed: no other can be silent."""
@@ -152,6 +160,10 @@ ENV_STATUS_TOKEN: Final = "KUBEFLOW_TRAINER_SERVER_TOKEN"  # noqa: S105 - the na
 """The file with the token; it is renewed while the Job is at work."""
 STATUS_LIMIT_BYTES: Final = 8192
 """The longest report that the status endpoint reads."""
+ENV_SIGNING_KEY: Final = "PLUMBLINE_SIGNING_KEY"
+"""The file with the private key that a stage signs its output with; absent where nothing is signed."""
+ENV_TRUST: Final = "PLUMBLINE_TRUST"
+"""Public keys, as PEM texts one after the other, of which one must have signed an artifact; absent where none must."""
 ENV_HOST: Final = "PLUMBLINE_HOST"
 """The address on which a guard listens: all in a pod, loopback where there is none."""
 ENV_NODES: Final = "PET_NNODES"

@@ -11,10 +11,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from plumbline_store import Store, StoreError
 from plumbline_trainer.checkpoints import complete_checkpoints
+
+if TYPE_CHECKING:
+    from plumbline_store.signing import SigningKey
 
 __all__ = ["WAITING", "Keep", "fetch_checkpoint", "forget_checkpoint", "keep_nothing", "keeping"]
 
@@ -31,9 +34,9 @@ def keep_nothing(_: Path) -> None:
 
 
 @contextmanager
-def keeping(store: Store, cache_key: str, work: Path) -> Iterator[Keep]:
+def keeping(store: Store, cache_key: str, work: Path, signing: "SigningKey | None" = None) -> Iterator[Keep]:
     """Take checkpoints for as long as the block lasts; at its end the newest is in the store, if that answers."""
-    keeper = _Keeper(store, cache_key, work / WAITING)
+    keeper = _Keeper(store, cache_key, work / WAITING, signing)
     try:
         yield keeper.take
     finally:
@@ -64,9 +67,10 @@ def forget_checkpoint(store: Store, cache_key: str) -> None:
 class _Keeper:
     """Copies one checkpoint after the other, in a thread of its own."""
 
-    def __init__(self, store: Store, cache_key: str, waiting: Path) -> None:
+    def __init__(self, store: Store, cache_key: str, waiting: Path, signing: "SigningKey | None") -> None:
         self._store = store
         self._cache_key = cache_key
+        self._signing = signing
         self._waiting = waiting
         self._thread = ThreadPoolExecutor(1, "checkpoints")
         self._next: tuple[Future[None], Path] | None = None
@@ -86,7 +90,7 @@ class _Keeper:
 
     def _save(self, held: Path) -> None:
         try:
-            self._store.drafts.save(self._cache_key, held)
+            self._store.drafts.save(self._cache_key, held, self._signing)
         except StoreError as error:
             log.warning("%s is kept in this pod alone: %s", held.name, error)
         finally:

@@ -78,7 +78,7 @@ def attempt(file: Path, work: Path, settings: Settings, stop: StopSwitch) -> tup
         shutil.rmtree(work / "tmp", ignore_errors=True)  # what a killed attempt left
         (work / "tmp").mkdir(parents=True)
         progress = ProgressLog(settings.progress, _now)
-        place = (settings.nodes(), settings.another_reporter, settings.work_stays)
+        place = (settings.nodes(), settings.another_reporter, settings.work_stays, settings.signatures())
         return run_stage(Stage(orders, work.absolute(), progress, stop, _now, *place)), ExitCode.OK
     except Preempted as stopped:
         return _preempted(key, str(stopped))

@@ -6,6 +6,7 @@ Called by `stage`. A run that cannot work ends here, within seconds, and says wh
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from plumbline_api.alignment import DpoOptions, LossOn, SftOptions
 from plumbline_api.runfile import Input, RunFile
@@ -23,6 +24,9 @@ from plumbline_trainer.template import (
     refuse_misfit,
     require_generation_marks,
 )
+
+if TYPE_CHECKING:
+    from plumbline_store.signing import Trust
 
 __all__ = ["HELD_OUT", "Prepared", "options_of", "prepare"]
 
@@ -52,19 +56,19 @@ def options_of(run: RunFile) -> SftOptions | DpoOptions:
     return options
 
 
-def prepare(run: RunFile, work: Path, progress: ProgressLog) -> Prepared:
-    """Fetch and check the inputs.
+def prepare(run: RunFile, work: Path, progress: ProgressLog, trust: "Trust | None" = None) -> Prepared:
+    """Fetch and check the inputs; with trust, they must be signed.
 
     Raises:
-        StoreError: an input is missing, damaged or cannot be copied.
+        StoreError: an input is missing, damaged, not signed as it must be, or cannot be copied.
         BadData: model or data set cannot be used, with the place and the remedy.
     """
     options = options_of(run)
     progress.phase("fetching inputs")
-    model = check_model(_fetch(run.inputs["model"], work / "inputs" / "model"))
-    folder = _fetch(run.inputs["dataset"], work / "inputs" / "dataset")
+    model = check_model(_fetch(run.inputs["model"], work / "inputs" / "model", trust))
+    folder = _fetch(run.inputs["dataset"], work / "inputs" / "dataset", trust)
     held_out = run.inputs.get(HELD_OUT)
-    secret = read_held_out(_fetch(held_out, work / "inputs" / "held-out")) if held_out else frozenset[Turns]()
+    secret = read_held_out(_fetch(held_out, work / "inputs" / "held-out", trust)) if held_out else frozenset[Turns]()
     licence = open_store(run.inputs["model"].uri).manifest(run.inputs["model"].digest).licence
     progress.phase("checking data")
     data = _read(folder, secret, options)
@@ -95,9 +99,9 @@ def _count(data: DataSet[Dialogue] | DataSet[Pair], fit: Fit) -> dict[str, int]:
     }
 
 
-def _fetch(source: Input, into: Path) -> Path:
+def _fetch(source: Input, into: Path, trust: "Trust | None") -> Path:
     """A verified copy; one that an earlier attempt left and that does not verify is made anew."""
-    store = open_store(source.uri)
+    store = open_store(source.uri, trust)
     if into.exists():
         try:
             return store.checkout(source.digest, into)

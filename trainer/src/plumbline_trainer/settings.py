@@ -7,14 +7,40 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from plumbline_api.names import ENV_TERMINATION_LOG, ENV_WORK_STAYS
+from plumbline_api.names import ENV_SIGNING_KEY, ENV_TERMINATION_LOG, ENV_TRUST, ENV_WORK_STAYS
 from plumbline_store import Reporter, Silence, reporter_from
+from plumbline_trainer.failures import BadConfiguration, BadSpec
 from plumbline_trainer.world import Nodes, read_nodes
 
-__all__ = ["Settings", "library_environment", "read_settings"]
+if TYPE_CHECKING:
+    from plumbline_store.signing import SigningKey, Trust
+
+__all__ = [
+    "Settings",
+    "Signatures",
+    "library_environment",
+    "read_settings",
+    "read_signatures",
+    "read_trust",
+    "termination_log",
+]
 
 KUBERNETES_TERMINATION_LOG = "/dev/termination-log"
+
+
+@dataclass(frozen=True)
+class Signatures:
+    """Whose signatures inputs need, and what the output is signed with; by default neither."""
+
+    trust: "Trust | None" = None
+    key: "SigningKey | None" = None
+
+    @property
+    def of_outputs(self) -> "Trust | None":
+        """Whose signatures a result of an earlier stage, or its checkpoint, needs: who signs trusts at least itself."""
+        return self.trust or (None if self.key is None else self.key.trust)
 
 
 @dataclass(frozen=True)
@@ -29,17 +55,61 @@ class Settings:
     """Whether the next attempt finds the work folder as this one leaves it."""
     nodes: Callable[[], Nodes] = Nodes
     """The pods of this Job; raises BadConfiguration where what is told of them makes no sense."""
+    signatures: Callable[[], Signatures] = Signatures
+    """Reads the keys; raises as `read_signatures` does."""
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
     """The settings in an environment."""
     return Settings(
-        termination_log=Path(environment.get(ENV_TERMINATION_LOG) or KUBERNETES_TERMINATION_LOG),
+        termination_log=termination_log(environment),
         progress=reporter_from(environment),
         another_reporter=partial(reporter_from, environment),
         work_stays=bool(environment.get(ENV_WORK_STAYS)),
         nodes=partial(read_nodes, environment),
+        signatures=partial(read_signatures, environment),
     )
+
+
+def termination_log(environment: Mapping[str, str]) -> Path:
+    """Where the summary goes."""
+    return Path(environment.get(ENV_TERMINATION_LOG) or KUBERNETES_TERMINATION_LOG)
+
+
+def read_trust(environment: Mapping[str, str]) -> "Trust | None":
+    """The keys that inputs must be signed by; None where nobody asks for that.
+
+    Raises:
+        KeyUnusable: It is asked for, and there is no such key.
+    """
+    if ENV_TRUST not in environment:
+        return None
+    from plumbline_store.signing import Trust
+
+    return Trust.parse(environment[ENV_TRUST], ENV_TRUST)
+
+
+def read_signatures(environment: Mapping[str, str]) -> Signatures:
+    """Whose signatures inputs need, and what the output is signed with.
+
+    Raises:
+        KeyUnusable: A key is none.
+        BadSpec: Only signed artifacts are trusted, and the output would be none.
+        BadConfiguration: The output would be signed by a key that is not trusted.
+    """
+    trust, path = read_trust(environment), environment.get(ENV_SIGNING_KEY)
+    if path is None:
+        if trust is not None:
+            fact = "only signed models are trusted here, and this run would make an unsigned one"
+            raise BadSpec(f"spec.output.sign: {fact}; name the Secret with the signing key")
+        return Signatures()
+    from plumbline_store.signing import SigningKey
+
+    key = SigningKey.read(Path(path))
+    if trust is not None and key.name not in trust.names:
+        fact = f"its key sha256:{key.name[:12]} is not one of the {len(trust.names)} that are trusted here"
+        raise BadConfiguration(f"spec.output.sign: {fact}; sign with one of these, or have it trusted")
+    return Signatures(trust, key)
 
 
 def library_environment(threads: int, gpus: int, work: Path) -> dict[str, str]:

@@ -26,6 +26,7 @@ from plumbline_trainer.options import refuse_impossible
 from plumbline_trainer.outcome import describe_failure, library_versions
 from plumbline_trainer.preparation import Prepared, options_of, prepare
 from plumbline_trainer.progress import ProgressLog
+from plumbline_trainer.settings import Signatures
 from plumbline_trainer.stopping import StopSwitch
 from plumbline_trainer.world import Nodes, World, plan_team
 
@@ -58,6 +59,9 @@ class Stage:
     work_stays: bool = True
     """Whether the next attempt finds the work folder as this one leaves it; otherwise checkpoints go into the store."""
 
+    signatures: Signatures = field(default_factory=Signatures)
+    """Whose signatures inputs need, and what the output is signed with."""
+
     @property
     def keeps(self) -> bool:
         """Whether checkpoints go into the store. Those of several pods are made of parts, of which each has its own."""
@@ -83,7 +87,7 @@ def run_stage(stage: Stage) -> Summary:
     """
     options = options_of(stage.run)
     refuse_impossible(options)
-    store = open_store(stage.run.store)
+    store = open_store(stage.run.store, stage.signatures.of_outputs)
     known = None if stage.run.reuse is Reuse.NEVER else store.recall(stage.run.cache_key)
     if known is not None:
         log.info("the stage cache holds this result; nothing to train")
@@ -113,7 +117,7 @@ def clear_work(work: Path) -> None:
 
 
 def _prepare(stage: Stage, record: Record) -> Prepared:
-    prepared = prepare(stage.run, stage.work, stage.progress)
+    prepared = prepare(stage.run, stage.work, stage.progress, stage.signatures.trust)
     record.counts.update(prepared.counts)
     log.info("data: %s", ", ".join(f"{name} {count}" for name, count in prepared.counts.items()))
     return prepared
@@ -181,7 +185,7 @@ def _keeping(stage: Stage) -> Iterator[Keep]:
     if not stage.keeps:
         yield keep_nothing
         return
-    with keeping(open_store(stage.run.store), stage.run.cache_key, stage.work) as keep:
+    with keeping(open_store(stage.run.store), stage.run.cache_key, stage.work, stage.signatures.key) as keep:
         yield keep
 
 
@@ -198,7 +202,11 @@ def _publish(stage: Stage, store: Store, folder: Path, licence: str | None) -> A
     parents = tuple(Parent(role=role, digest=stage.run.inputs[role].digest) for role in ("dataset", "model"))
     adapter = (folder / "adapter_config.json").is_file()
     kind = MediaType.ADAPTER if adapter else MediaType.MODEL
-    return store.publish(folder, kind, parents=parents, licence=licence, include=_belongs)
+    made = store.publish(folder, kind, parents=parents, licence=licence, include=_belongs)
+    if stage.signatures.key is not None:
+        store.sign(made.digest, stage.signatures.key)
+        log.info("signed by sha256:%s", stage.signatures.key.name[:12])
+    return made
 
 
 def _belongs(path: str) -> bool:

@@ -16,6 +16,7 @@ from pathlib import Path
 from plumbline_api.alignment import Reuse
 from plumbline_api.artifact import MediaType, Parent
 from plumbline_api.metrics import JudgeQuality
+from plumbline_api.names import ENV_TRUST
 from plumbline_api.redteam import RedTeamSuiteSpec
 from plumbline_api.report import CaseResult, Outcome, Report, Result, Summary
 from plumbline_api.runfile import RunFile
@@ -50,6 +51,8 @@ class Surroundings:
     now: Callable[[], datetime]
     patience: float = 0.25
     """Seconds before the first repetition of a failed request."""
+    trust: str | None = None
+    """The public keys (PEM) by which the subject must be signed; None where that is not asked."""
 
 
 @dataclass
@@ -71,10 +74,11 @@ async def execute(run: RunFile, around: Surroundings) -> Summary:
 
     Raises:
         EvaluationError: it cannot be done.
-        StoreError: the store cannot be used.
+        StoreError: the store cannot be used, or the subject is not signed as it must be.
     """
     began = around.now()
     suite, model = _orders(run)
+    _check_signature(run, around.trust)
     store = open_store(run.store)
     known = store.recall(run.cache_key) if run.reuse is not Reuse.NEVER else None
     if known is not None:
@@ -101,6 +105,16 @@ def _orders(run: RunFile) -> tuple[RedTeamSuiteSpec, str]:
     if "model" not in run.inputs:
         raise BadOrders("inputs: there is no `model`, so nothing says what is judged; name its digest")
     return run.work.red_team, run.inputs["model"].digest
+
+
+def _check_signature(run: RunFile, trust: str | None) -> None:
+    """The engine, which refuses to serve what is not signed, is waited for; what this is told of at once is not."""
+    if trust is None:
+        return
+    from plumbline_store.signing import Trust
+
+    subject = run.inputs["model"]
+    open_store(subject.uri).check_signature(subject.digest, Trust.parse(trust, ENV_TRUST))
 
 
 async def _attack(

@@ -17,7 +17,7 @@ import uvloop
 import yaml
 from pydantic import ValidationError
 
-from plumbline_api.names import ENV_TERMINATION_LOG, ExitCode
+from plumbline_api.names import ENV_TERMINATION_LOG, ENV_TRUST, ExitCode
 from plumbline_api.reasons import Reason
 from plumbline_api.redteam import RedTeamSuite
 from plumbline_api.report import Result, Summary
@@ -66,6 +66,7 @@ def _run(options: argparse.Namespace) -> int:
         progress=reporter_from(os.environ),
         wait=options.wait,
         now=lambda: datetime.now(UTC),
+        trust=os.environ.get(ENV_TRUST),
     )
     summary, code = _attempt(options.file, around)
     log.log(logging.INFO if code == ExitCode.OK else logging.ERROR, "%s: %s", summary.reason, summary.message)

@@ -13,15 +13,22 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from plumbline_api.names import ExitCode
+from plumbline_api.names import ENV_TERMINATION_LOG, ExitCode
 from plumbline_store import StoreError, open_store
 from plumbline_trainer.engine.scheduler import Scheduler
 from plumbline_trainer.engine.server import Ready, Service, make_app
 from plumbline_trainer.engine.settings import Settings, SettingsError, read_settings
 from plumbline_trainer.failures import StageFailure, explain_error
+from plumbline_trainer.outcome import describe_failure, write_summary
+from plumbline_trainer.settings import read_trust, termination_log
+
+if TYPE_CHECKING:
+    from plumbline_store.signing import Trust
 
 __all__ = ["main"]
 
@@ -50,16 +57,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         settings = read_settings(sys.argv[1:] if arguments is None else arguments)
         os.environ.update(ENVIRONMENT | {"OMP_NUM_THREADS": str(settings.threads)})
-        asyncio.run(_serve(settings))
+        asyncio.run(_serve(settings, read_trust(os.environ)))
     except SettingsError as error:
         _end(ExitCode.BAD_CONFIG, error)
     except _PortRefused as error:
         _end(ExitCode.UNAVAILABLE, error)
     except (StoreError, StageFailure) as error:
-        _end(error.exit_code, error)
+        _end_told(error)
     except OSError as error:
-        failure = explain_error(error) or error
-        _end(getattr(failure, "exit_code", ExitCode.BAD_CONFIG), failure)
+        failure = explain_error(error)
+        if failure is None:
+            _end(ExitCode.BAD_CONFIG, error)
+        else:
+            _end_told(failure)
     except Exception:  # the outermost loop: whatever the model failed with, it is told, and the exit code is 70
         log.exception("the engine failed; this is a defect, please report it with the lines above")
         raise SystemExit(ExitCode.INTERNAL) from None
@@ -70,7 +80,16 @@ def _end(code: int, error: Exception) -> None:
     raise SystemExit(code)
 
 
-async def _serve(settings: Settings) -> None:
+def _end_told(error: StageFailure | StoreError) -> None:
+    """End, and leave the reason where whoever runs this looks for it: an exit code is shared by several."""
+    place = termination_log(os.environ)
+    if ENV_TERMINATION_LOG in os.environ or place.exists():
+        with suppress(OSError):
+            write_summary(describe_failure(error, None), place)
+    _end(error.exit_code, error)
+
+
+async def _serve(settings: Settings, trust: "Trust | None") -> None:
     service = Service(
         settings.name, settings.digest, settings.max_tokens, time.time, entropy=lambda: secrets.randbits(63)
     )
@@ -81,7 +100,7 @@ async def _serve(settings: Settings) -> None:
     await runner.setup()
     try:
         await _listen(runner, settings)
-        thread = asyncio.create_task(asyncio.to_thread(_compute, settings, service))
+        thread = asyncio.create_task(asyncio.to_thread(_compute, settings, trust, service))
         ending = asyncio.create_task(stop.wait())
         await asyncio.wait({thread, ending}, return_when=asyncio.FIRST_COMPLETED)
         ending.cancel()
@@ -104,10 +123,10 @@ async def _listen(runner: web.AppRunner, settings: Settings) -> None:
     log.info("listening on http://%s:%s/v1; loading %s", host, port, settings.digest)
 
 
-def _compute(settings: Settings, service: Service) -> None:
+def _compute(settings: Settings, trust: "Trust | None", service: Service) -> None:
     """The decoding thread: check out, load, then serve until told to end."""
     began = time.monotonic()
-    folder = open_store(settings.store).checkout(
+    folder = open_store(settings.store, trust).checkout(
         settings.digest, settings.work / f"engine-{settings.digest.removeprefix('sha256:')[:12]}"
     )
     from plumbline_trainer.engine.decoder import Decoder
