@@ -109,6 +109,8 @@ def test_what_has_a_namespace_names_it(helm4: Helm, values: Object) -> None:
         ({"store": {"uri": "s3://a", "s3": {"endpoint": "objects.internal"}}}, "endpoint"),
         ({"store": {"uri": "s3://a", "s3": {"secretKey": "abc"}}}, "secretKey"),
         ({"store": {"uri": "s3://a", "s3": {"caSecret": "a", "caConfigMap": "b"}}}, "exclude each other"),
+        ({"trust": {"keys": {"a": "secret"}}}, "trust"),
+        ({"trust": {"key": {}}}, "trust"),
         ({"store": {"s3": {"credentialsSecret": "a"}}}, "store.uri is file:///plumbline/store; write s3://"),
         ({"store": {"claim": {"accessModes": ["Everywhere"]}}}, "accessModes"),
         ({"workloads": {"egress": [{"port": 1}]}}, "egress"),
@@ -228,6 +230,13 @@ def test_an_object_store_needs_no_claim(helm4: Helm) -> None:
     (container,) = find(things, "Deployment")["spec"]["template"]["spec"]["containers"]
     assert "store-login" not in str(container), "the operator needs no credentials"
     assert "PersistentVolumeClaim" not in {thing["kind"] for thing in things}
+
+
+def test_the_keys_that_are_trusted_come_to_the_pods_as_they_are(helm4: Helm) -> None:
+    (path,) = [path for path in VALUES if path.stem == "object-store"]
+    given = values_of(path)["trust"]["keys"]["people"]
+    assert runtime_of(rendered(helm4, "object-store")).trust == given
+    assert runtime_of(rendered(helm4, "default")).trust is None
 
 
 def test_the_operators_pod_is_probed_spread_and_given_time_to_end(helm4: Helm) -> None:

@@ -57,7 +57,7 @@ _SPECS: Final[Mapping[Kind, Any]] = {
             },
         ],
         "compute": {"nodes": 4, "cpu": "500m", "memory": "4Gi", **_PLACE},
-        "output": {"merge": False},
+        "output": {"merge": False, "sign": {"secret": "signing-key"}},
         "reuse": "Never",
         "queue": {"name": "gpu-queue", "priorityClass": "research"},
         "suspend": True,

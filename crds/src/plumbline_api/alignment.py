@@ -18,8 +18,8 @@ from plumbline_api.sources import DatasetSource, ModelSource, OneOf
 
 __all__ = [
     "AlignmentRun", "AlignmentRunSpec", "AlignmentRunStatus", "DpoLoss", "DpoOptions", "LoraOptions",
-    "LossOn", "Output", "Precision", "ResolvedInput", "Reuse", "Scheduler", "SftOptions", "Stage", "StageState",
-    "StageStatus", "TrainingOptions",
+    "LossOn", "Output", "Precision", "ResolvedInput", "Reuse", "Scheduler", "SftOptions", "Signing", "Stage",
+    "StageState", "StageStatus", "TrainingOptions",
 ]  # fmt: skip
 
 
@@ -215,11 +215,20 @@ class Stage(OneOf):
         return found
 
 
+class Signing(Document):
+    """What a run signs with."""
+
+    secret: Name
+    """The Secret whose key signing.key holds the private key: PEM, EC P-256, without a password."""
+
+
 class Output(Document):
-    """What becomes of the last stage's model."""
+    """What becomes of the models that the stages make."""
 
     merge: bool = True
     """Merge trained adapters into the base, so that the output serves alone."""
+    sign: Signing | None = None
+    """Sign every stage's model; required where the operator is told to trust signed artifacts only."""
 
 
 class Reuse(StrEnum):
@@ -243,7 +252,7 @@ class AlignmentRunSpec(Immutable):
     compute: Compute = Field(default_factory=Compute)
     """What each Job may use."""
     output: Output = Field(default_factory=Output)
-    """What becomes of the last stage's model."""
+    """What becomes of the models that the stages make."""
     reuse: Reuse = Reuse.IF_UNCHANGED
     """Whether a stage may take the recorded result of an identical earlier one."""
     queue: Annotated[Queue | None, Mutable()] = None

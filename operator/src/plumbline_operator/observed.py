@@ -193,7 +193,7 @@ class ObjectStore:
 
 @dataclass(frozen=True)
 class Runtime:
-    """Settings of the place that pods run in. All but the first two are for clusters."""
+    """Settings of the place that pods run in. All but the first two and `trust` are for clusters."""
 
     images: Mapping[Image, str]
     """References by digest."""
@@ -203,6 +203,8 @@ class Runtime:
     """The PersistentVolumeClaim that holds a store of scheme file; mounted at the store's path."""
     object_store: ObjectStore | None = None
     """How a store of scheme s3 is reached."""
+    trust: str | None = None
+    """Public keys (PEM) that what is trained from and served must be signed by; None where that is not asked."""
     service_accounts: Mapping[Image, str] = field(default_factory=dict)
     """By the image that a pod is made for (trainer, evaluator, guard); left out, the namespace's default."""
     pull_secrets: tuple[str, ...] = ()

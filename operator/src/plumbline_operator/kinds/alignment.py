@@ -46,7 +46,7 @@ def decide_run(run: AlignmentRun, observed: Observed, before: AlignmentRunStatus
     status = _begin(run, observed, before)
     if _is_finished(status):
         return _rest(run, observed, status, now)
-    inputs = _resolve(run, observed, status)
+    inputs = _untrustworthy(run, observed) or _resolve(run, observed, status)
     if isinstance(inputs, Working | Stopped):
         lack, look = be_patient(inputs, status.conditions, observed, now)
         awaited = _pause(status.stages) if run.spec.suspend else lack
@@ -99,6 +99,15 @@ def _expiry(
         return (), None
     left = seconds - (now - ended).total_seconds()
     return ((), left) if left > 0 else (tuple(sorted(observed.children)), None)
+
+
+def _untrustworthy(run: AlignmentRun, observed: Observed) -> Stopped | None:
+    """Why nobody here may use what the run would make; told before it takes hours to make it."""
+    if observed.runtime.trust is None or run.spec.output.sign is not None:
+        return None
+    fact = "spec.output.sign is missing, but here only signed models are trained from and served"
+    remedy = "delete this run, and apply it again with the Secret that holds the signing key"
+    return Stopped(Reason.BAD_SPEC, f"{fact}; {remedy}")
 
 
 def _resolve(run: AlignmentRun, observed: Observed, status: AlignmentRunStatus) -> Inputs | Working | Stopped:

@@ -16,6 +16,7 @@ from plumbline_api.names import Image
 from plumbline_api.scalars import Name
 from plumbline_operator.kube.lease import LeaseTimes
 from plumbline_operator.observed import ObjectStore, Runtime
+from plumbline_store import KeyUnusable
 
 __all__ = ["BadSettings", "KubeSettings", "PodSettings", "ProgressSettings", "check_settings", "settings_from"]
 
@@ -76,6 +77,10 @@ class PodSettings(Document):
     """The PersistentVolumeClaim that holds a store of scheme file."""
     s3: ObjectStoreSettings | None = None
     """How a store of scheme s3 is reached."""
+    trust: Annotated[dict[Name, Annotated[str, Field(max_length=4096)]], Field(max_length=16)] = Field(
+        default_factory=dict
+    )
+    """Public keys (PEM, EC P-256), each with a name for people: artifacts must be signed by one of them."""
     service_accounts: dict[Image, Name] = Field(default_factory=dict)
     """By the image that a pod is made for."""
     pull_secrets: Annotated[tuple[Name, ...], Field(max_length=16)] = ()
@@ -281,6 +286,7 @@ def _runtime(pods: PodSettings, store: str | None) -> Runtime:
         store=store or pods.store or "",
         store_claim=pods.store_claim,
         object_store=_object_store(pods.s3),
+        trust=_trust(pods.trust),
         service_accounts=pods.service_accounts,
         pull_secrets=pods.pull_secrets,
         egress=pods.egress,
@@ -289,6 +295,20 @@ def _runtime(pods: PodSettings, store: str | None) -> Runtime:
         linger=LINGER,
         patience=PATIENCE,
     )
+
+
+def _trust(keys: Mapping[str, str]) -> str | None:
+    """The keys as pods are told them, checked here: a wrong one would stop every pod."""
+    if not keys:
+        return None
+    from plumbline_store.signing import Trust
+
+    try:
+        return Trust.parse(
+            "".join(Trust.parse(text, f"trust.{name}").text for name, text in keys.items()), "trust"
+        ).text
+    except KeyUnusable as error:
+        raise BadSettings((str(error),)) from error
 
 
 def _object_store(given: ObjectStoreSettings | None) -> ObjectStore | None:

@@ -15,6 +15,7 @@ from plumbline_api.names import Image, port_variable
 from plumbline_api.scalars import parse_quantity
 from plumbline_operator.observed import Runtime
 from plumbline_operator.plan.reporting import Reporting
+from plumbline_operator.plan.signing import signing_volumes, with_trust
 from plumbline_operator.plan.storage import store_volumes, with_store
 
 __all__ = [
@@ -120,6 +121,8 @@ class PodPlan:
     """Where it runs; what its containers may use stands in them."""
     subdomain: str = ""
     """The headless Service through which it has a name."""
+    signing_secret: str = ""
+    """The Secret with the key that it signs with."""
 
 
 def pod_template(plan: PodPlan, runtime: Runtime) -> Manifest:
@@ -129,7 +132,7 @@ def pod_template(plan: PodPlan, runtime: Runtime) -> Manifest:
         {"name": "work", "emptyDir": {}},
         {"name": _SCRATCH, "emptyDir": {}},
     ]
-    volumes += store_volumes(runtime)
+    volumes += store_volumes(runtime) + signing_volumes(plan.signing_secret)
     first, *others = plan.containers
     if plan.reporting is not None:
         first = plan.reporting.equip(first)
@@ -172,7 +175,7 @@ def _harmless(made: Manifest, runtime: Runtime) -> Manifest:
             "capabilities": {"drop": ["ALL"]},
         },
     }
-    return finished if made["name"] == names.CONTAINER_GUARD else with_store(finished, runtime)
+    return finished if made["name"] == names.CONTAINER_GUARD else with_trust(with_store(finished, runtime), runtime)
 
 
 def _placement(plan: PodPlan, runtime: Runtime) -> Manifest:

@@ -92,6 +92,8 @@ def _content(wanted: GuardedInference, subject: Input, policy: PolicyFile, runti
             "compute": wanted.spec.compute.of_one_pod(),
             "settings": [runtime.store_claim, runtime.service_accounts.get(Image.GUARD), *runtime.pull_secrets]
             + ([] if runtime.object_store is None else [asdict(runtime.object_store)]),
+            # Whom to trust is asked when a model is loaded, so a key that is not trusted any more makes it load again.
+            **({} if runtime.trust is None else {"trust": runtime.trust}),
         }
     )
 

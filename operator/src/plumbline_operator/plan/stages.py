@@ -17,6 +17,7 @@ from plumbline_operator.plan.jobs import GRACE_SECONDS, JobPlan, job
 from plumbline_operator.plan.jobsets import job_set
 from plumbline_operator.plan.pods import Manifest, PodPlan, config_map, container, labels, threads
 from plumbline_operator.plan.reporting import plan_reporting
+from plumbline_operator.plan.signing import with_signing_key
 
 __all__ = ["plan_stage"]
 
@@ -46,7 +47,7 @@ def _children(
         names.LABEL_PURPOSE: Purpose.STAGE.value,
         names.LABEL_STAGE: stage.name,
     }
-    several = run_file.nodes > 1
+    several, sign = run_file.nodes > 1, run.spec.output.sign
     reporting = plan_reporting(key, name, runtime)
     pod = PodPlan(
         made_for=Image.TRAINER,
@@ -57,6 +58,7 @@ def _children(
         reporting=reporting,
         compute=run.spec.compute,
         subdomain=name if several else "",
+        signing_secret="" if sign is None else sign.secret,
     )
     timeout = stage.options.timeout
     plan = JobPlan(
@@ -86,6 +88,8 @@ def _worker(run: AlignmentRun, name: str, runtime: Runtime) -> Manifest:
         ports=PORTS if nodes > 1 else None,
         mounts={"run": names.MOUNT_RUN, "work": names.MOUNT_WORK},
     )
+    if run.spec.output.sign is not None:
+        made = with_signing_key(made)
     return made if nodes == 1 else join(made, name, nodes, job_set=runtime.job_sets)
 
 

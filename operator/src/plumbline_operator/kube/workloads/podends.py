@@ -3,8 +3,11 @@
 from collections.abc import Mapping
 from typing import Final
 
+from pydantic import ValidationError
+
 from plumbline_api.names import CONTAINER_WORKER, ExitCode
 from plumbline_api.reasons import Reason
+from plumbline_api.report import Result, Summary
 from plumbline_operator.exits import reason_of_exit
 from plumbline_operator.kube.workloads.rawobjects import Raw, condition, containers_of, is_true, name_of, part
 from plumbline_operator.observed import Problem
@@ -48,7 +51,19 @@ def explain_end(pod: Raw, container: Raw, ended: Raw) -> tuple[Reason, str]:
         return Reason.NODE_LOST, f"what became of {where} is not known: its node was lost"
     if code > 128:
         return reason_of_exit(code), f"{where} was killed by signal {code - 128}"
-    return reason_of_exit(code), f"{where} ended with {code}"
+    told = _told(ended)
+    if told is None:
+        return reason_of_exit(code), f"{where} ended with {code}"
+    return (reason_of_exit(code) if told.reason == Reason.SUCCEEDED else told.reason), f"{where}: {told.message}"
+
+
+def _told(ended: Raw) -> Summary | None:
+    """What a container left as the reason of its failure; None where it left nothing of the kind."""
+    try:
+        summary = Summary.read(str(ended.get("message", "")))
+    except ValidationError:
+        return None
+    return summary if summary.result == Result.FAILED and summary.message else None
 
 
 def explain_failed_pod(pod: Raw) -> tuple[Reason, str]:
