@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from plumbline_operator.cli import operating, reading, working
+from plumbline_operator.cli import operating, reading, signing, working
 from plumbline_operator.cli.bundling import build_bundle_app
 from plumbline_operator.cli.manifests import load_manifests
 from plumbline_operator.cli.settings import caller_environment
@@ -33,6 +33,14 @@ State = Annotated[
 Kind = Annotated[str, typer.Argument(help="alr, rts, egt, gin or cm (or the full name).")]
 Name = Annotated[str, typer.Argument(help="Name of the object.")]
 Namespace = Annotated[str, typer.Option("-n", "--namespace", help="Namespace of the object.")]
+Trust = Annotated[
+    list[Path] | None,
+    typer.Option("--trust", help="A public key; only what one of them signed is used. May be repeated."),
+]
+SignWith = Annotated[
+    Path | None,
+    typer.Option(help="The private key: signs the files that are read, and stands for the Secret of output.sign."),
+]
 
 _STATE = Path(".plumbline")
 
@@ -42,7 +50,23 @@ def build_app() -> typer.Typer:
     app = typer.Typer(
         help=_HELP, no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False, rich_markup_mode=None
     )
-    for command in (run, serve, validate, get, describe, logs, events, delete, retry, lineage, push, operator, version):
+    for command in (
+        run,
+        serve,
+        validate,
+        get,
+        describe,
+        logs,
+        events,
+        delete,
+        retry,
+        lineage,
+        push,
+        sign,
+        verify,
+        operator,
+        version,
+    ):
         app.command()(command)
     app.add_typer(build_bundle_app(), name="bundle")
     return app
@@ -61,12 +85,15 @@ def run(
         str,
         typer.Option(help="A command to run while what passed is being served; it finds PLUMBLINE_ENDPOINT set."),
     ] = "",
+    trust: Trust = None,
+    sign_with: SignWith = None,
 ) -> int:
     """Do what the manifests say, and show how it goes. Safe to repeat and to kill at any moment."""
     console = _console()
     if dry_run:
         return working.dry_run(load_manifests(filename, reading.existing(state)), console)
-    plan = working.RunPlan(files=filename, state=state, replace=replace, wait=wait, smoke=smoke)
+    keys = working.Keys(trust or (), sign_with)
+    plan = working.RunPlan(files=filename, state=state, replace=replace, wait=wait, smoke=smoke, keys=keys)
     return working.run(plan, caller_environment(), console)
 
 
@@ -79,9 +106,11 @@ def serve(
         int, typer.Option(min=0, max=65535, help="Port of the guard on 127.0.0.1; 0 takes a free one.")
     ] = 8080,
     wait: Annotated[float, typer.Option(help="Seconds to wait for another plumbline to leave the state.")] = 0.0,
+    trust: Trust = None,
 ) -> int:
     """Keep a guarded model up until Ctrl-C. What its gate did not let pass is refused."""
-    return working.serve(namespace, name, state, port or None, wait, caller_environment(), _console())
+    keys = working.Keys(trust or ())
+    return working.serve(namespace, name, state, port or None, wait, keys, caller_environment(), _console())
 
 
 def validate(filename: Files, state: State = _STATE) -> int:
@@ -154,9 +183,12 @@ def retry(
     namespace: Namespace = "default",
     *,
     wait: Annotated[float, typer.Option(help="Seconds to wait for another plumbline to leave the state.")] = 0.0,
+    trust: Trust = None,
+    sign_with: SignWith = None,
 ) -> int:
     """Try a failed run or gate again, and wait for the end."""
-    return working.retry(kind, namespace, name, state, wait, caller_environment(), _console())
+    keys = working.Keys(trust or (), sign_with)
+    return working.retry(kind, namespace, name, state, wait, keys, caller_environment(), _console())
 
 
 def lineage(
@@ -186,6 +218,7 @@ def push(
         Path | None, typer.Option(help="Write it to this file instead, without any API server: for a git repository.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done; change nothing.")] = False,
+    sign_with: Annotated[Path | None, typer.Option(help="Sign what is published with this private key.")] = None,
 ) -> int:
     """Bring the files that manifests name into a cluster's store. Safe to repeat: what is there is not sent again.
 
@@ -197,8 +230,30 @@ def push(
 
     if apply and into is not None:
         raise typer.BadParameter("give --apply or --into, not both")
-    plan = PushPlan(filename, store, namespace, into, dry_run=dry_run, apply=apply)
+    plan = PushPlan(filename, store, namespace, into, dry_run=dry_run, apply=apply, sign_with=sign_with)
     return do_push(plan, _console(), _console(stderr=not apply and into is None))
+
+
+Artifact = Annotated[str, typer.Argument(metavar="DIGEST", help="The artifact: sha256:...")]
+Store = Annotated[str, typer.Option(envvar="PLUMBLINE_STORE", help="URI of the store that holds it.")]
+
+
+def sign(
+    digest: Artifact,
+    store: Store,
+    key: Annotated[Path, typer.Option(help="The private key: PEM, EC P-256, without a password.")],
+) -> int:
+    """Vouch for a model, an adapter or a data set in a store, after reading all of it."""
+    return signing.sign(digest, store, key, _console())
+
+
+def verify(
+    digest: Artifact,
+    store: Store,
+    trust: Annotated[list[Path], typer.Option("--trust", help="A public key; one of them must have signed it.")],
+) -> int:
+    """Check that an artifact is whole, and that a trusted key has signed exactly its files."""
+    return signing.verify(digest, store, trust, _console())
 
 
 def operator(

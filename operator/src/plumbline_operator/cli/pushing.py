@@ -20,6 +20,7 @@ from plumbline_operator.cli.errors import CommandError
 from plumbline_operator.cli.manifests import read_manifests
 from plumbline_operator.cli.namedfiles import NamedFile, check_one_meaning, find_files
 from plumbline_operator.cli.publishing import Source, describe, publish, source_of, sources_of
+from plumbline_operator.cli.signing import read_key, sign_all
 from plumbline_operator.cli.tablefile import TableFile, manifests_of
 from plumbline_operator.kube.api.errors import ApiError, Forbidden, Invalid, NotFound
 from plumbline_operator.kube.api.login import LoginFailed
@@ -41,6 +42,8 @@ class PushPlan:
     into: Path | None
     dry_run: bool
     apply: bool
+    sign_with: Path | None = None
+    """The private key to sign with; without it nothing is signed."""
 
     @property
     def keeps(self) -> bool:
@@ -71,6 +74,8 @@ def push(plan: PushPlan, console: Console, words: Console) -> int:
         words: For people.
     """
     _check(plan)
+    # A wrong key is told before anything is published, too.
+    key = read_key(plan.sign_with)
     located = read_manifests(plan.files)
     with _in_words():
         tables: Tables = ServedTables() if plan.into is None else TableFile(plan.into)
@@ -90,6 +95,7 @@ def push(plan: PushPlan, console: Console, words: Console) -> int:
         _tell_plan(files, found, store, words)
     else:
         found = publish(files, found, store, words)
+        sign_all(found.values(), store, key, words)
     entries = {one: _entries(files, found, one) for one in known}
     if plan.keeps:
         with _in_words():

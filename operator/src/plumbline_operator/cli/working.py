@@ -3,7 +3,7 @@
 import asyncio
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
@@ -26,14 +26,36 @@ from plumbline_operator.local.errors import ObjectMissing
 from plumbline_operator.local.ignored import ignored_fields
 from plumbline_operator.local.records import key_of
 from plumbline_operator.local.session import ManifestObject, Session, open_session
-from plumbline_operator.local.settings import read_settings
+from plumbline_operator.local.settings import LocalSettings, read_settings
 from plumbline_operator.observed import Key, PlumblineStatus
 
-__all__ = ["RunPlan", "delete", "dry_run", "retry", "run", "serve", "targets"]
+__all__ = ["Keys", "RunPlan", "delete", "dry_run", "retry", "run", "serve", "targets"]
 
 Environment = Mapping[str, str]
 Target = tuple[str, str, str]
 """Kind, namespace, name."""
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Files with keys: whose signatures count, and what to sign with."""
+
+    trust: Sequence[Path] = ()
+    sign_with: Path | None = None
+
+    @property
+    def trusted(self) -> str | None:
+        """The trusted keys as text; None where none were named. Raises KeyUnusable."""
+        if not self.trust:
+            return None
+        from plumbline_store.signing import Trust
+
+        return Trust.read(self.trust).text
+
+    def settings(self, environ: Environment, *, guard_port: int | None = None) -> LocalSettings:
+        """Local mode's settings with these keys."""
+        key = None if self.sign_with is None else self.sign_with.absolute()
+        return read_settings(environ, guard_port=guard_port, trust=self.trusted, signing_key=key)
 
 
 @dataclass(frozen=True)
@@ -45,6 +67,7 @@ class RunPlan:
     replace: bool
     wait: float
     smoke: str
+    keys: Keys = field(default_factory=Keys)
 
 
 def dry_run(located: Sequence[Located[Object]], console: Console) -> int:
@@ -67,7 +90,7 @@ def run(plan: RunPlan, environ: Environment, console: Console) -> int:
 
 
 async def _run(plan: RunPlan, located: Sequence[Located[Object]], environ: Environment, console: Console) -> int:
-    settings = read_settings(environ)
+    settings = plan.keys.settings(environ)
     _tell_ignored(located, console)
     async with open_session(plan.state, settings, wait=plan.wait, on_wait=console.print) as session:
         await session.apply(
@@ -154,11 +177,18 @@ async def _smoke(command: str, session: Session, keys: Sequence[Key], environ: E
 
 
 def serve(
-    namespace: str, name: str, state: Path, port: int | None, wait: float, environ: Environment, console: Console
+    namespace: str,
+    name: str,
+    state: Path,
+    port: int | None,
+    wait: float,
+    keys: Keys,
+    environ: Environment,
+    console: Console,
 ) -> int:
     """Keep a guarded model up until a signal."""
     key = Key(Kind.GUARDED_INFERENCE, namespace, name)
-    settings = read_settings(environ, guard_port=port)
+    settings = keys.settings(environ, guard_port=port)
     told: list[str] = []
 
     def say(snapshot: Snapshot) -> None:
@@ -206,7 +236,7 @@ def delete(wanted: Sequence[Target], state: Path, wait: float, environ: Environm
 
 
 def retry(
-    kind: str, namespace: str, name: str, state: Path, wait: float, environ: Environment, console: Console
+    kind: str, namespace: str, name: str, state: Path, wait: float, keys: Keys, environ: Environment, console: Console
 ) -> int:
     """Ask for a new attempt and wait for the end."""
     full = parse_kind(kind)
@@ -216,7 +246,7 @@ def retry(
     key = Key(Kind(full), namespace, name)
 
     async def work() -> int:
-        async with open_session(state, read_settings(environ), wait=wait, on_wait=console.print) as session:
+        async with open_session(state, keys.settings(environ), wait=wait, on_wait=console.print) as session:
             session.retry(key)
             return await _settle(session, [key], console)
 

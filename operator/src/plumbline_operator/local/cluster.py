@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from plumbline_api import names
 from plumbline_api.alignment import AlignmentRun, AlignmentRunStatus
@@ -33,6 +35,9 @@ from plumbline_operator.observed import (
 from plumbline_operator.references import named_config_maps, named_objects
 from plumbline_store import open_store
 
+if TYPE_CHECKING:
+    from plumbline_store.signing import SigningKey
+
 __all__ = ["LocalCluster"]
 
 JOB, DEPLOYMENT = "Job", "Deployment"
@@ -51,11 +56,13 @@ class LocalCluster:
         self._clock = clock
         self._store = open_store(layout.store.as_uri())
         self._programs = settings.programs
+        self._trust = settings.trust
+        self._signing_key = _read_key(settings.signing_key)
 
     @cached_property
     def _runtime(self) -> Runtime:
         """Hashing our sources takes a moment, which commands that run nothing need not spend."""
-        return Runtime(images=local_images(self._programs), store=self._store.uri)
+        return Runtime(images=local_images(self._programs), store=self._store.uri, trust=self._trust)
 
     async def keys(self) -> tuple[Key, ...]:
         """All objects of our kinds."""
@@ -80,7 +87,7 @@ class LocalCluster:
             children=self._children(key),
             jobs=tuple(job.state() for job in self.workload.jobs if _concerns(job, key)),
             deployments=tuple(pod.state() for pod in deployments),
-            inputs=await asyncio.to_thread(resolve_inputs, thing, status, record.file, self._store),
+            inputs=await asyncio.to_thread(resolve_inputs, thing, status, record.file, self._store, self._signing_key),
             runs=runs,
             suites=suites,
             gates=gates,
@@ -173,6 +180,14 @@ class LocalCluster:
     def _texts(self, namespace: str, name: str) -> Mapping[str, str] | None:
         found = self.records.record(CONFIG_MAP, namespace, name)
         return None if found is None else dict(found.manifest.get("data", {}))
+
+
+def _read_key(path: Path | None) -> "SigningKey | None":
+    if path is None:
+        return None
+    from plumbline_store.signing import SigningKey
+
+    return SigningKey.read(path)
 
 
 def _concerns(job: Job, key: Key) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from plumbline_api.reasons import Reason
 from plumbline_api.runfile import Input
@@ -10,16 +11,19 @@ from plumbline_operator.plan.inputs import NeededInput, needed_inputs
 from plumbline_operator.references import resolved_inputs
 from plumbline_store import Store, StoreError
 
+if TYPE_CHECKING:
+    from plumbline_store.signing import SigningKey
+
 __all__ = ["changed_input", "resolve_inputs"]
 
 
 def resolve_inputs(
-    thing: PlumblineObject, status: PlumblineStatus, file: str, store: Store
+    thing: PlumblineObject, status: PlumblineStatus, file: str, store: Store, signing: "SigningKey | None" = None
 ) -> Mapping[str, InputState]:
-    """Every input of an object; what its status has resolved already is not looked at again."""
+    """Every input of an object, signed where there is a key; what its status has resolved is not looked at again."""
     known = resolved_inputs(status)
     return {
-        name: InputState(resolved=known[name]) if name in known else _import(name, needed, file, store)
+        name: InputState(resolved=known[name]) if name in known else _import(name, needed, file, store, signing)
         for name, needed in needed_inputs(thing).items()
     }
 
@@ -44,13 +48,15 @@ def _locate(needed: NeededInput, file: str) -> Path:
     return Path(file).parent / needed.source.path
 
 
-def _import(name: str, needed: NeededInput, file: str, store: Store) -> InputState:
+def _import(name: str, needed: NeededInput, file: str, store: Store, signing: "SigningKey | None") -> InputState:
     path = _locate(needed, file)
     if not path.exists():
         message = f"{file}: input {name} names {path}, which does not exist; create it, or correct the path"
         return InputState(problem=Problem(Reason.NOT_FOUND, message))
     try:
         made = store.import_path(path, needed.media_type)
+        if signing is not None:
+            store.sign(made.digest, signing)
     except StoreError as error:
         return InputState(problem=Problem(error.reason, f"{file}: input {name}: {error}"))
     return InputState(resolved=Input(uri=made.uri, digest=made.digest))

@@ -185,7 +185,7 @@ class Job:
         for rank in range(count):
             work = self.folder / (f"{WORK}-{rank}" if rank else WORK)
             own = attempt.folder / f"node-{rank}" if rank else attempt.folder
-            volumes = make_volumes(spec, work=work, attempt=own, texts=texts)
+            volumes = make_volumes(spec, work=work, attempt=own, texts=texts, signing_key=settings.signing_key)
             place = Place(attempt.folder, volumes, ports, settings.environment, rank=rank)
             plans.append(plan_pod(spec, place, deadline=seconds_left, memory_period=settings.memory_period))
         return plans[0] if count == 1 else together(plans)

@@ -24,6 +24,10 @@ class LocalSettings:
     """Jobs run beside each other as long as the cores they ask for fit into these."""
     guard_port: int | None = None
     """The port of a served guard; None takes a free one."""
+    trust: str | None = None
+    """Public keys (PEM) that what is trained from and served must be signed by; None where that is not asked."""
+    signing_key: Path | None = None
+    """The file that stands for the Secret of every `spec.output.sign`, and signs the files that are imported."""
     first_delay: float = 1.0
     """Before the first retry of a Job or container; it doubles each time."""
     longest_delay: float = 60.0
@@ -35,7 +39,13 @@ class LocalSettings:
     """Between two looks at the memory that a container holds."""
 
 
-def read_settings(environ: Mapping[str, str], *, guard_port: int | None = None) -> LocalSettings:
+def read_settings(
+    environ: Mapping[str, str],
+    *,
+    guard_port: int | None = None,
+    trust: str | None = None,
+    signing_key: Path | None = None,
+) -> LocalSettings:
     """The settings that an environment holds; PLUMBLINE_LOCAL_BIN names a folder of programs to prefer."""
     programs = environ.get("PLUMBLINE_LOCAL_BIN")
     folders = [programs] if programs else []
@@ -46,4 +56,6 @@ def read_settings(environ: Mapping[str, str], *, guard_port: int | None = None) 
         programs=Path(programs).resolve() if programs else None,
         cores=len(os.sched_getaffinity(0)),
         guard_port=guard_port,
+        trust=trust,
+        signing_key=signing_key,
     )

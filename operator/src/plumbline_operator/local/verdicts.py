@@ -63,7 +63,7 @@ def explain_failure(end: GiveUp, attempt: Path, summary: Summary | None, *, atte
 
 def explain_exit(last: PodResult, attempt: Path, *, starts: int) -> Problem:
     """Why a container that should stay up does not."""
-    reason, fact = _reason(last, None)
+    reason, fact = _reason(last, read_summary(attempt, last.container))
     if starts > 1:
         fact = f"{fact}, {starts} times in a row"
     return Problem(reason, f"{_cut(fact)}; log: {_place(attempt, last.container)}")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from plumbline_api.names import MOUNT_WORK
+from plumbline_api.names import MOUNT_WORK, SIGNING_KEY_FILE
 from plumbline_api.reasons import Reason
 from plumbline_operator.local.errors import in_plain_words
 from plumbline_operator.local.offered import Unplannable
@@ -19,17 +19,37 @@ Texts = Callable[[str], Mapping[str, str] | None]
 """Looks up the data of a ConfigMap by name, in the pod's namespace."""
 
 
-def make_volumes(spec: Mapping[str, Any], *, work: Path, attempt: Path, texts: Texts) -> dict[str, Path]:
-    """Make the folder of every volume, with the files of ConfigMaps in it; raises Unplannable."""
+def make_volumes(
+    spec: Mapping[str, Any], *, work: Path, attempt: Path, texts: Texts, signing_key: Path | None = None
+) -> dict[str, Path]:
+    """Make the folder of every volume, with the files of ConfigMaps in it; raises Unplannable.
+
+    Args:
+        spec: The pod's.
+        work: The folder of its work.
+        attempt: The folder of everything else.
+        texts: Looks up ConfigMaps.
+        signing_key: The file that stands for a Secret to sign with; no copy of it is made.
+    """
     made = {}
     for volume in spec.get("volumes", ()):
         name = volume["name"]
         folder = work if "emptyDir" in volume and name == WORK_VOLUME else attempt / "volumes" / name
         with in_plain_words(folder):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            _fill(folder, volume, texts)
+            if "secret" in volume:
+                _link_key(folder, volume["secret"]["secretName"], signing_key)
+            else:
+                _fill(folder, volume, texts)
         made[name] = folder
     return made
+
+
+def _link_key(folder: Path, secret: str, key: Path | None) -> None:
+    if key is None:
+        message = f"Secret {secret} is not known on this machine; name the file with the signing key: --sign-with FILE"
+        raise Unplannable(Problem(Reason.SECRET_MISSING, message))
+    (folder / SIGNING_KEY_FILE).symlink_to(key)
 
 
 def _fill(folder: Path, volume: Mapping[str, Any], texts: Texts) -> None:
