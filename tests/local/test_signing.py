@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from plumbline_operator.main import run_command
 from plumbline_store import open_store
 from plumbline_store.signing import Trust
 from tests.support.engine_process import Stored, engine_command, running
+from tests.support.evaluations import run_file
 from tests.support.objectstore import run_object_store
 from tests.support.signing import Pair, make_pair
 from tests.support.tiny_stage import Bench, dialogue_rows, make_bench, write_jsonl
@@ -120,6 +122,27 @@ def test_what_is_unsigned_or_damaged_is_neither_trained_from_nor_served(site: Si
     assert engine_refusal(site, tmp_path / "e").reason is Reason.DIGEST_MISMATCH
 
 
+def test_an_evaluation_of_an_unsigned_model_does_not_wait_for_its_engine(tiny: Path, tmp_path: Path) -> None:
+    bench, pair = make_bench(tmp_path, model=tiny), make_pair(tmp_path / "keys")
+    orders = run_file(tmp_path / "store", inputs={"model": {"uri": bench.store.uri, "digest": bench.model}})
+    (tmp_path / "run.json").write_text(orders.pretty())
+    command = [
+        "plumbline-evaluator",
+        "run",
+        "--file",
+        "run.json",
+        "--work",
+        "work",
+        "--target",
+        "http://127.0.0.1:9/v1",
+    ]
+    environment = {**os.environ, ENV_TRUST: pair.public, ENV_TERMINATION_LOG: str(tmp_path / "summary")}
+    program = str(Path(sys.executable).with_name(command[0]))
+    done = subprocess.run([program, *command[1:]], env=environment, cwd=tmp_path, timeout=PATIENCE, check=False)
+    found = Summary.read((tmp_path / "summary").read_bytes())
+    assert (done.returncode, found.reason) == (ExitCode.BAD_DATA, Reason.SIGNATURE_INVALID)
+
+
 RUN = {"apiVersion": "plumbline.dev/v1alpha1", "kind": "AlignmentRun", "metadata": {"name": "signed"}}
 SPEC = {
     "model": {"file": {"path": "model"}},
@@ -182,6 +205,14 @@ def test_artifacts_are_signed_when_they_are_pushed_and_where_they_lie(
     assert f"{model} was signed already by sha256:{place.key.name[:12]}" in told
     for digest in found:
         assert run_command(["verify", digest, *verify]) == ExitCode.OK
+    both = ["--key", "signing.key", "--signature", "signing.pub"]
+    assert run_command(["sign", model, "--store", uri, *both]) == ExitCode.BAD_SPEC
+    assert run_command(["sign", model, "--store", uri, "--signature", "nowhere"]) == ExitCode.BAD_SPEC
+    (made,) = (tmp_path / "store/signatures/sha256" / model.removeprefix("sha256:")).iterdir()
+    (tmp_path / "carried.sig").write_bytes(made.read_bytes())
+    made.unlink()
+    assert run_command(["sign", model, "--store", uri, "--signature", "carried.sig"]) == ExitCode.OK
+    assert run_command(["verify", model, *verify]) == ExitCode.OK
     other = make_pair(tmp_path, "other").public_file.name
     assert run_command(["verify", model, "--store", uri, "--trust", other]) == ExitCode.BAD_DATA
     assert run_command(["verify", model, *verify, "--trust", other]) == ExitCode.OK

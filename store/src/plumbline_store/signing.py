@@ -24,7 +24,6 @@ from plumbline_store.errors import KeyUnusable
 from plumbline_store.statement import (
     Envelope,
     Malformed,
-    Signed,
     read_statement,
     signed_bytes,
     write_statement,
@@ -139,23 +138,12 @@ class Trust:
             return "it is by another key, or what it is over was altered"
         if found.type != kind or (name and found.name != name):
             return "it is over something else"
-        return _difference(found, files)
+        return found.difference(files)
 
 
 def _short(key: str) -> str:
     """A key's name for people."""
     return f"sha256:{key[:12]}"
-
-
-def _difference(signed: Signed, files: Sequence[File]) -> str:
-    there = {(file.path, file.sha256) for file in files}
-    if there == signed.files:
-        return ""
-    wanted, have = dict(signed.files), dict(there)
-    path = min(path for path, _ in there ^ signed.files)
-    if path not in have:
-        return f"the file {path} that was signed is missing"
-    return f"the file {path} was {'altered' if path in wanted else 'added'} after signing"
 
 
 def _parse(text: str, place: Path | str) -> list[ec.EllipticCurvePublicKey]:

@@ -43,6 +43,17 @@ class Signed:
     files: frozenset[tuple[str, str]]
     """Paths with their sha256 (hex)."""
 
+    def difference(self, files: Sequence[File]) -> str:
+        """How what is there differs from what was signed; empty where it does not."""
+        there = {(file.path, file.sha256) for file in files}
+        if there == self.files:
+            return ""
+        wanted, have = dict(self.files), dict(there)
+        path = min(path for path, _ in there ^ self.files)
+        if path not in have:
+            return f"the file {path} that was signed is missing"
+        return f"the file {path} was {'altered' if path in wanted else 'added'} after signing"
+
 
 @dataclass(frozen=True)
 class Envelope:

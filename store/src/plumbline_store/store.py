@@ -35,7 +35,7 @@ from plumbline_store.hashing import drain, hash_stream
 from plumbline_store.lineage import Lineage, trace
 from plumbline_store.records import ImportRecord, ResultRecord, read_record
 from plumbline_store.source import Meter, SourceFile, Told, check_path, list_source, visible
-from plumbline_store.statement import ARTIFACT
+from plumbline_store.statement import ARTIFACT, Envelope, Malformed, read_statement
 
 if TYPE_CHECKING:
     from plumbline_store.signing import SigningKey, Trust
@@ -200,6 +200,29 @@ class Store:
         with self._contents.writing() as stage:
             stage(Content.of(place, key.sign(ARTIFACT, digest, manifest.files))).replace(place)
         return True
+
+    def attach(self, digest: str, bundle: bytes) -> str:
+        """Keep a signature that was made elsewhere, and name its key.
+
+        Raises:
+            SignatureInvalid: It is not over exactly the files of this artifact. Whose it is tells `check_signature`.
+        """
+        try:
+            envelope = Envelope.read(bundle)
+            signed = read_statement(envelope.payload)
+            fact = signed.difference(self.manifest(digest).files)
+        except Malformed as error:
+            fact = str(error)
+        if not fact and (signed.type != ARTIFACT or not re.fullmatch("[0-9a-f]{64}", envelope.key)):
+            fact = "it is over something else, or does not say by which key it is"
+        if fact:
+            raise SignatureInvalid(
+                f"the signature for {digest}", fact, "sign these files, with the newest model_signing"
+            )
+        with self._contents.writing() as stage:
+            place = keys.signature(digest, envelope.key)
+            stage(Content.of(place, bundle)).replace(place)
+        return envelope.key
 
     def check_signature(self, digest: str, trust: "Trust") -> Manifest:
         """The manifest of an artifact that a trusted key vouches for, by exactly its files; raises SignatureInvalid."""

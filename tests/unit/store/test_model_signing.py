@@ -48,8 +48,10 @@ def test_we_verify_what_the_reference_program_signs_and_refuse_what_was_changed(
     other = folder_store.publish_bytes({**CONTENT, ".gitattributes": b"*"}, MediaType.MODEL).digest
     folder, signature = folder_store.checkout(digest, tmp_path / "model"), tmp_path / "model.sig"
     signing.Config().use_elliptic_key_signer(private_key=pair.key_file).sign(folder, signature)
-    for one in (digest, other):
-        folder_places.put(place_of(one, pair), signature.read_bytes())
+    assert folder_store.attach(digest, signature.read_bytes()) == pair.key.name
+    with pytest.raises(SignatureInvalid, match=r"\.gitattributes was added"):
+        folder_store.attach(other, signature.read_bytes())
+    folder_places.put(place_of(other, pair), signature.read_bytes())
     wary = open_store(folder_places.uri, Trust.read([pair.public_file]))
     wary.checkout(digest, tmp_path / "again")
     with pytest.raises(SignatureInvalid, match=r"\.gitattributes was added after signing"):

@@ -2,16 +2,17 @@
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
-from plumbline_api.artifact import MediaType
+from plumbline_api.artifact import File, MediaType
 from plumbline_api.reasons import Reason
 from plumbline_api.report import Result, Summary
 from plumbline_store import ArtifactMissing, DigestMismatch, KeyUnusable, SignatureInvalid, Store, open_store
 from plumbline_store.signing import SigningKey, Trust
+from plumbline_store.statement import ARTIFACT
 from tests.support.signing import Pair, make_pair, other_keys
 from tests.unit.store.places import CONTENT, Places, blobs, flip
 
@@ -176,6 +177,23 @@ def test_a_flipped_byte_of_a_signed_artifact_is_still_a_digest_mismatch(
     flip(places, blobs(places)[0])
     with pytest.raises(DigestMismatch):
         wary.checkout(digest, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("bundle", "fact"),
+    [
+        (lambda pair, files: b"garbage", "no Sigstore bundle"),
+        (lambda pair, files: pair.key.sign("https://example.org/other", "x", files), "it is over something else"),
+        (lambda pair, files: pair.key.sign(ARTIFACT, "x", files[1:]), "the file config.json was added"),
+    ],
+)
+def test_a_signature_from_elsewhere_is_kept_only_if_it_is_over_these_files(
+    bundle: Callable[[Pair, Sequence[File]], bytes], fact: str, places: Places, store: Store, pair: Pair
+) -> None:
+    digest = publish(store)
+    with pytest.raises(SignatureInvalid, match=fact):
+        store.attach(digest, bundle(pair, store.manifest(digest).files))
+    assert places.keys("signatures/") == []
 
 
 def test_what_is_not_there_is_not_signed(store: Store, pair: Pair) -> None:

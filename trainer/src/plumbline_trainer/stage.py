@@ -58,7 +58,6 @@ class Stage:
     """Makes one for a process that is started to train."""
     work_stays: bool = True
     """Whether the next attempt finds the work folder as this one leaves it; otherwise checkpoints go into the store."""
-
     signatures: Signatures = field(default_factory=Signatures)
     """Whose signatures inputs need, and what the output is signed with."""
 

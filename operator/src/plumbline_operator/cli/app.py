@@ -241,10 +241,15 @@ Store = Annotated[str, typer.Option(envvar="PLUMBLINE_STORE", help="URI of the s
 def sign(
     digest: Artifact,
     store: Store,
-    key: Annotated[Path, typer.Option(help="The private key: PEM, EC P-256, without a password.")],
+    key: Annotated[Path | None, typer.Option(help="The private key: PEM, EC P-256, without a password.")] = None,
+    signature: Annotated[
+        Path | None, typer.Option(help="A signature that was made elsewhere, by model_signing; instead of a key.")
+    ] = None,
 ) -> int:
     """Vouch for a model, an adapter or a data set in a store, after reading all of it."""
-    return signing.sign(digest, store, key, _console())
+    if (key is None) == (signature is None):
+        raise typer.BadParameter("give --key or --signature, not both")
+    return signing.sign(digest, store, key, signature, _console())
 
 
 def verify(

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from plumbline_api.artifact import ArtifactRef
 from plumbline_api.names import ExitCode
+from plumbline_operator.cli.errors import CommandError
 from plumbline_store import Store, open_store
 
 if TYPE_CHECKING:
@@ -33,14 +34,25 @@ def sign_all(made: Iterable[ArtifactRef], store: Store, key: "SigningKey | None"
         _sign(ref.digest, store, key, console)
 
 
-def sign(digest: str, store: str, key: Path, console: Console) -> int:
-    """Sign an artifact that is whole; raises StoreError."""
-    from plumbline_store.signing import SigningKey
-
-    signing, place = SigningKey.read(key), open_store(store)
+def sign(digest: str, store: str, key: Path | None, signature: Path | None, console: Console) -> int:
+    """Sign an artifact that is whole, or keep what somebody else has signed of it; raises StoreError."""
+    signing = read_key(key)
+    bundle = None if signature is None else _read(signature)
+    place = open_store(store)
     place.verify(digest)
-    _sign(digest, place, signing, console)
+    if signing is not None:
+        _sign(digest, place, signing, console)
+    if bundle is not None:
+        name = place.attach(digest, bundle)
+        console.print(f"{digest} has a signature that names key sha256:{name[:12]}", soft_wrap=True, markup=False)
     return ExitCode.OK
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CommandError(str(path), str(error.strerror), "name a file", exit_code=ExitCode.BAD_SPEC) from error
 
 
 def _sign(digest: str, store: Store, key: "SigningKey", console: Console) -> None:
