@@ -28,6 +28,7 @@ pytestmark = [
 Strike = Callable[[], None]
 Gpus = Callable[[int], None]
 GPU = "nvidia.com/gpu"
+SHORT = 30
 LONG = 300
 """Steps of a run that is to be met at work."""
 
@@ -149,8 +150,7 @@ def test_a_trainer_that_fills_its_node_is_evicted_and_goes_on_where_it_may_write
 def test_a_volume_without_space_is_named_and_a_retry_succeeds_once_there_is_some(
     team: Installation, tmp_path: Path, strike: Strike
 ) -> None:
-    run = start_run(team, tmp_path, "cramped", LONG)
-    run.until_training()
+    run = start_run(team, tmp_path, "cramped", SHORT)
     filler = fill(team)
     strike()
     said = run.until_failed()
