@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 __all__ = ["Client", "clients"]
 
-PAUSE = 0.1
+PAUSE = 0.3
 TIMEOUT = 60
 
 

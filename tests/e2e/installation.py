@@ -87,6 +87,8 @@ class Installation:
     store: TeamStore
     folder: Path
     """Where the values are."""
+    more: Object = field(default_factory=dict)
+    """Further values."""
 
     def helm(self, verb: str, *words: str, check: bool = True) -> str:
         """What Helm prints of a call about the release."""
@@ -118,6 +120,7 @@ class Installation:
             # Runs of several nodes find each other by DNS.
             "workloads": {"egress": [{"ports": [{"protocol": "UDP", "port": 53}]}]},
             "store": self.store.values,
+            **self.more,
         }
         values = self.folder / "values-here.yaml"
         values.write_text(yaml.safe_dump(wanted), encoding="utf-8")
@@ -190,7 +193,7 @@ class Installation:
 
 @contextmanager
 def installed(
-    cluster: RealCluster, release: Release, team: str, folder: Path, make_store: Callable[[], TeamStore]
+    cluster: RealCluster, release: Release, team: str, folder: Path, make_store: Callable[[], TeamStore], **more: Object
 ) -> Iterator[Installation]:
     """`helm install --wait` and `helm test` for a new team; afterwards the release and the team are gone.
 
@@ -199,7 +202,7 @@ def installed(
     """
     for name in (OPERATOR, team):
         cluster.apply(restricted_namespace(name), within(name, cluster.registry.pull_secret(PULL_SECRET)))
-    found = Installation(cluster, team, make_store(), folder)
+    found = Installation(cluster, team, make_store(), folder, more)
     try:
         found.install(release)
         yield found
