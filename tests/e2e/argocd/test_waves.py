@@ -46,7 +46,8 @@ async def test_a_team_goes_from_a_commit_to_a_served_model(platform: Platform, k
         await until(kube, TEAM, lambda now: (now.sync, now.health) == ("Synced", "Healthy"), LONGEST, node.describe)
         assert await kube.find(SERVED, NAME, TEAM)
         await what_leaves_git_leaves_the_cluster(platform, kube)
-    assert len(record.operations) == 3, record.shown()
+    # A busy Argo CD may still list what it has just pruned; then it syncs once more, and there is nothing to do.
+    assert len(record.operations) - record.said("(no more tasks)") == 3, record.shown()
     assert root.drifted == []
     levels = platform.argocd.refreshes(TEAM)
     print(f"reconciliations of the whole loop by level: { {level: levels.count(level) for level in set(levels)} }")  # noqa: T201
