@@ -157,7 +157,7 @@ def test_a_volume_without_space_is_named_and_a_retry_succeeds_once_there_is_some
     filler.unlink()
     assert said.startswith("BadConfiguration: ")
     assert "no space left" in said
-    assert "free space or give a larger volume, then run again" in said
+    assert "free space or choose another folder, then run again" in said
     run.retry()
     run.until(lambda: run.says().startswith("Succeeded"), "succeeds")
 
