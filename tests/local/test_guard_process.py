@@ -85,6 +85,10 @@ async def test_a_guard_that_lingers_loses_no_request_of_those_who_do_not_know_ye
         await asyncio.sleep(1.2)
         async with aiohttp.ClientSession() as session, session.get(f"{url}/readyz") as ready:
             assert (ready.status, ready.headers["Connection"]) == (503, "close")
+        ask = {"model": "task-assistant", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
+        async with aiohttp.ClientSession() as session, session.post(f"{url}/v1/chat/completions", json=ask) as stream:
+            assert stream.headers["Connection"] == "close"
+            assert (await stream.read()).endswith(b"data: [DONE]\n\n")
         told.set()
         answers = await asyncio.gather(*asking)
         assert await child.wait() == ExitCode.OK

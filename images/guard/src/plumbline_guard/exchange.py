@@ -4,7 +4,7 @@ Used by server.py, which knows what to say; this module knows how it is sent.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import orjson
@@ -30,8 +30,10 @@ class ClientGoneError(Exception):
 class Exchange:
     """One request, and the answer that is being given."""
 
-    def __init__(self, request: web.BaseRequest, request_id: str) -> None:
+    def __init__(self, request: web.BaseRequest, request_id: str, is_last: Callable[[], bool]) -> None:
+        """`is_last` tells whether a stream that begins now has to be the last answer on its connection."""
         self._request = request
+        self._is_last = is_last
         self._request_id = request_id
         self._stream: web.StreamResponse | None = None
         self.sent = 0
@@ -71,6 +73,8 @@ class Exchange:
             if self._stream is None:
                 headers = {"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-cache"}
                 self._stream = web.StreamResponse(headers={**headers, **self._headers(blocked_by)})
+                if self._is_last():
+                    self._stream.force_close()
                 await self._stream.prepare(self._request)
             await self._stream.write(data)
         except ConnectionError as error:

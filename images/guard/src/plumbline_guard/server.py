@@ -108,7 +108,7 @@ class Guard:
         began = self.clocks.monotonic()
         asked_id = request.headers.get(REQUEST_ID_HEADER, "")
         decision = Decision(asked_id if _REQUEST_ID.fullmatch(asked_id) else self.clocks.new_id())
-        exchange = Exchange(request, decision.request)
+        exchange = Exchange(request, decision.request, lambda: self.draining)
         self.metrics.in_flight += 1
         try:
             return await self._decided(exchange, decision)
