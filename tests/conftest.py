@@ -26,6 +26,7 @@ hypothesis.settings.load_profile("repeat")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Only here, because options are read before the folder that they are for."""
     parser.addoption("--all-faults", action="store_true", help="inject each fault as often as docs/faults.md tells")
+    parser.addoption("--node-alone", action="store_true", help="on a real node, leave out what takes images or Argo CD")
 
 
 def pytest_configure() -> None:

@@ -25,6 +25,8 @@ from tests.support.objectstore import ObjectStore, run_object_store
 NUMBERS = count(1)
 VOLUME_MB = 300
 SECRETS = Resource("", "v1", "secrets")
+ELSEWHERE = frozenset({"argocd", "images", "records"})
+"""Fixtures of tests that take what is made in many minutes: images, or Argo CD."""
 TIMELINE = pytest.StashKey[list[tuple[str, float]]]()
 
 
@@ -147,12 +149,15 @@ async def namespace(cluster: RealCluster, kube: KubeClient) -> AsyncIterator[str
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is rare, unless all faults are asked for."""
-    if config.getoption("all_faults"):
-        return
-    rare = [item for item in items if item.get_closest_marker("rare")]
-    config.hook.pytest_deselected(items=rare)
-    items[:] = [item for item in items if item not in rare]
+    """Leave out what is rare, unless all faults are asked for, and what the node alone has not."""
+
+    def is_left_out(item: pytest.Item) -> bool:
+        rare = item.get_closest_marker("rare") is not None and not config.getoption("all_faults")
+        return rare or (config.getoption("node_alone") and not ELSEWHERE.isdisjoint(getattr(item, "fixturenames", ())))
+
+    left_out = [item for item in items if is_left_out(item)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.hookimpl(wrapper=True)
