@@ -26,6 +26,7 @@ __all__ = [
     "Object",
     "Resource",
     "WatchEvent",
+    "ended_at_once",
     "eventually",
     "hang_up",
 ]
@@ -100,9 +101,12 @@ class KubeClient:
         # A watch lasts; everything else has the time-out of the test around it.
         limits = aiohttp.ClientTimeout(total=None, sock_connect=10)
         connector = aiohttp.TCPConnector(ssl=context, limit=0)
-        async with aiohttp.ClientSession(
-            url, connector=connector, headers=headers, timeout=limits, read_bufsize=LONGEST_LINE
-        ) as session:
+        async with (
+            ended_at_once(connector),
+            aiohttp.ClientSession(
+                url, connector=connector, headers=headers, timeout=limits, read_bufsize=LONGEST_LINE
+            ) as session,
+        ):
             yield cls(session)
 
     async def get(self, resource: Resource, name: str, namespace: str | None = None) -> Object:
@@ -252,6 +256,17 @@ class KubeClient:
             if answer.status >= HTTPStatus.BAD_REQUEST:
                 raise ApiError(answer.status, found)
             return found
+
+
+@asynccontextmanager
+async def ended_at_once(connector: aiohttp.TCPConnector) -> AsyncIterator[None]:
+    """Leave no connection to be ended by a loop that is closed by then."""
+    try:
+        yield
+    finally:
+        await connector.close(abort_ssl=True)
+        # What was aborted is closed in the next turn of the loop.
+        await asyncio.sleep(0)
 
 
 def hang_up(answer: aiohttp.ClientResponse) -> None:

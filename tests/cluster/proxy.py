@@ -16,7 +16,7 @@ from aiohttp import web
 
 from plumbline_operator.kube.api.login import Login
 from tests.cluster.access import tls_context
-from tests.cluster.client import Object, hang_up
+from tests.cluster.client import Object, ended_at_once, hang_up
 from tests.cluster.controlplane import ControlPlane
 
 __all__ = ["Passed", "Proxy", "proxy"]
@@ -86,7 +86,10 @@ async def proxy(plane: ControlPlane) -> AsyncIterator[Proxy]:
     """A proxy of its own, for the time of a test."""
     ours = Proxy()
     connector = aiohttp.TCPConnector(ssl=tls_context(plane.authority, plane.admin), limit=0)
-    async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=None)) as session:
+    async with (
+        ended_at_once(connector),
+        aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=None)) as session,
+    ):
 
         async def handle(request: web.Request) -> web.StreamResponse:
             return await _pass_on(ours, session, plane.url, request)

@@ -116,7 +116,9 @@ def test_a_component_that_cannot_start_says_why(programs: Programs) -> None:
 
 
 OWNER = """
-import json, sys, time
+import json, signal, sys, time
+# Who runs the tests in the background may have told them to ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from tests.cluster.controlplane import control_plane
 from tests.cluster.objects import config_map, job
 from tests.cluster.programs import find_programs
