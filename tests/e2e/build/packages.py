@@ -68,7 +68,8 @@ def install_packages() -> None:
             subprocess.run(["apt-get", "update", "-q"], check=False, capture_output=True)  # noqa: S607
             done = _apt("--yes", *wanted)
     if done.returncode != 0 or missing_packages():
-        raise BuildError(f"apt-get install ended with {done.returncode}:\n{done.stderr.strip()[-1500:]}")
+        told = done.stderr.strip()[-1500:]
+        raise BuildError(f"apt-get install ended with {done.returncode}:\n{told}", ExitCode.UNAVAILABLE)
 
 
 def _apt(*arguments: str) -> subprocess.CompletedProcess[str]:
