@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import typer
 from rich.console import Console
 
 from plumbline_operator.bundle.accounts import Account, account_from_environment, account_from_files
@@ -62,7 +63,7 @@ def push(carried: Carried, where: Destination, environment: Mapping[str, str], *
     console.print(_summary(bundle, carried))
     repositories = [target.repository(image.needed.repository) for image in bundle.images]
     asyncio.run(_push(bundle, target, Registry(target, account, trust, repositories), console, dry_run=dry_run))
-    Console(highlight=False, markup=False, soft_wrap=True).print(_install(bundle, target))
+    typer.echo(_install(bundle, target))
     return 0
 
 
