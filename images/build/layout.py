@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,7 @@ __all__ = [
     "StoredImage",
     "adopt",
     "blob_path",
+    "link_or_copy",
     "plain_layers",
     "pretend",
     "prune",
@@ -127,6 +130,16 @@ def pretend(raw: Path, known: Iterable[str]) -> None:
 def blob_path(layout: Path, digest: str) -> Path:
     """Where a layout keeps the file of this digest."""
     return layout.joinpath("blobs", *digest.split(":", 1))
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Bring a blob elsewhere, by a link where one can be made: layers are gigabytes, and are never changed."""
+    if target.exists():
+        return
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def prune(layout: Path) -> int:

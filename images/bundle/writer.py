@@ -4,7 +4,6 @@ It is written beside its place and moved there when it is whole. Nothing in it d
 """
 
 import json
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from typing import Any, Final
 import yaml
 
 from images.build.errors import BuildError
+from images.build.layout import link_or_copy
 from images.build.workshop import Record
 from images.bundle.chart import pack_chart
 from images.bundle.texts import hauler_manifest, image_list, third_parties, values_of, zarf_manifest
@@ -110,7 +110,7 @@ def _copy_images(sources: Sources, images: Sequence[NeededImage], target: Path) 
             raise BuildError(f"{layout.folder} does not hold {image.name} {image.digest}; {remedy}", ExitCode.BAD_DATA)
         parts = layout.parts(stored)
         for part in parts:
-            _copy(layout.path(part.digest), blobs / part.digest.removeprefix("sha256:"))
+            link_or_copy(layout.path(part.digest), blobs / part.digest.removeprefix("sha256:"))
         architectures |= {_architecture(layout, part) for part in parts if "config" in part.media_type}
         entries.append(_entry(image, stored))
     index = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": entries}
@@ -126,16 +126,6 @@ def _entry(image: NeededImage, stored: Part) -> dict[str, Any]:
 
 def _architecture(layout: Layout, config: Part) -> str:
     return str(json.loads(layout.path(config.digest).read_bytes()).get("architecture", ""))
-
-
-def _copy(source: Path, target: Path) -> None:
-    """By a link where one can be made: the layers are gigabytes, and are never changed."""
-    if target.exists():
-        return
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
 
 
 def _texts(

@@ -6,14 +6,13 @@ has an earlier version, and its CRDs lack a field.
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from images.build.layout import REFERENCE, blob_path, read_image
+from images.build.layout import REFERENCE, blob_path, link_or_copy, read_image
 from images.build.workshop import LAYOUT, Record
 from images.bundle.writer import Sources
 
@@ -77,21 +76,12 @@ def _renamed(layout: Path, reference: str, target: Path) -> dict[str, Any]:
     """Write an image with another version into another layout; the layout's entry for it."""
     image = read_image(layout, reference)
     for layer in image.layers:
-        _link(blob_path(layout, layer.digest), blob_path(target, layer.digest))
+        link_or_copy(blob_path(layout, layer.digest), blob_path(target, layer.digest))
     settings = json.loads(json.dumps(image.settings))
     settings["config"].setdefault("Labels", {})[_LABEL] = VERSION
     manifest = json.loads(blob_path(layout, image.digest).read_bytes())
     manifest["config"] |= _store(target, settings)
     return _store(target, manifest) | {"mediaType": _MANIFEST, "annotations": {REFERENCE: reference}}
-
-
-def _link(source: Path, target: Path) -> None:
-    if target.exists():
-        return
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
 
 
 def _store(layout: Path, content: object) -> dict[str, Any]:
