@@ -3,8 +3,8 @@
 Called by both implementations of the Cluster port.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Final
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final, NamedTuple
 
 from plumbline_api.alignment import AlignmentRun, AlignmentRunStatus
 from plumbline_api.gate import EvalGate, EvalGateStatus
@@ -13,9 +13,17 @@ from plumbline_api.names import Kind
 from plumbline_api.redteam import RedTeamSuite, RedTeamSuiteStatus
 from plumbline_api.runfile import Input
 from plumbline_api.sources import SubjectSource
-from plumbline_operator.observed import Key, PlumblineObject, PlumblineStatus
+from plumbline_operator.observed import GateState, Key, PlumblineObject, PlumblineStatus, RunState
 
-__all__ = ["OBJECT_TYPES", "STATUS_TYPES", "named_config_maps", "named_objects", "resolved_inputs"]
+__all__ = [
+    "OBJECT_TYPES",
+    "STATUS_TYPES",
+    "Named",
+    "named_config_maps",
+    "named_objects",
+    "named_states",
+    "resolved_inputs",
+]
 
 OBJECT_TYPES: Final[Mapping[Kind, type[PlumblineObject]]] = {
     Kind.ALIGNMENT_RUN: AlignmentRun,
@@ -36,6 +44,32 @@ STATUS_TYPES: Final[Mapping[Kind, type[PlumblineStatus]]] = {
 def named_objects(thing: PlumblineObject) -> tuple[Key, ...]:
     """Objects of our kinds that an object names directly."""
     return tuple(Key(kind, thing.metadata.namespace, name) for kind, name in _named(thing))
+
+
+class Named(NamedTuple):
+    """An object that another one names, as it was found."""
+
+    key: Key
+    thing: PlumblineObject | None
+    status: PlumblineStatus
+    generation: int
+
+
+def named_states(
+    found: Iterable[Named],
+) -> tuple[Mapping[str, RunState], Mapping[str, RedTeamSuite], Mapping[str, GateState]]:
+    """What decide() sees of objects that are named: runs, suites and gates, each by name."""
+    runs: dict[str, RunState] = {}
+    suites: dict[str, RedTeamSuite] = {}
+    gates: dict[str, GateState] = {}
+    for key, thing, status, generation in found:
+        if isinstance(thing, AlignmentRun) and isinstance(status, AlignmentRunStatus):
+            runs[key.name] = RunState(thing, status, generation)
+        elif isinstance(thing, EvalGate) and isinstance(status, EvalGateStatus):
+            gates[key.name] = GateState(thing, status, generation)
+        elif isinstance(thing, RedTeamSuite):
+            suites[key.name] = thing
+    return runs, suites, gates
 
 
 def named_config_maps(thing: PlumblineObject) -> tuple[str, ...]:

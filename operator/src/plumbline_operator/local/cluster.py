@@ -8,10 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plumbline_api import names
-from plumbline_api.alignment import AlignmentRun, AlignmentRunStatus
-from plumbline_api.gate import EvalGate, EvalGateStatus
 from plumbline_api.names import Kind
-from plumbline_api.redteam import RedTeamSuite
 from plumbline_operator.cluster import Sight
 from plumbline_operator.decision import Child, Event
 from plumbline_operator.local.images import local_images
@@ -24,15 +21,12 @@ from plumbline_operator.local.settings import LocalSettings
 from plumbline_operator.local.workload import Workload
 from plumbline_operator.observed import (
     ChildRef,
-    GateState,
     Key,
     Observed,
-    PlumblineObject,
     PlumblineStatus,
-    RunState,
     Runtime,
 )
-from plumbline_operator.references import named_config_maps, named_objects
+from plumbline_operator.references import Named, named_config_maps, named_objects, named_states
 from plumbline_store import open_store
 
 if TYPE_CHECKING:
@@ -75,7 +69,7 @@ class LocalCluster:
         if record is None or thing is None:
             return None
         status = self.records.status(key)
-        runs, suites, gates = self._named(thing)
+        runs, suites, gates = named_states(map(self._read, named_objects(thing)))
         maps = {name: self.records.config_map(key.namespace, name) for name in named_config_maps(thing)}
         deployments = [pod for pod in self.workload.deployments if pod.record.belongs_to(key)]
         return thing, Observed(
@@ -150,25 +144,10 @@ class LocalCluster:
         ]
         return frozenset([*jobs, *pods, *kept])
 
-    def _named(
-        self, thing: PlumblineObject
-    ) -> tuple[Mapping[str, RunState], Mapping[str, RedTeamSuite], Mapping[str, GateState]]:
-        runs: dict[str, RunState] = {}
-        suites: dict[str, RedTeamSuite] = {}
-        gates: dict[str, GateState] = {}
-        for key in named_objects(thing):
-            found, status, generation = self._read(key)
-            if isinstance(found, AlignmentRun) and isinstance(status, AlignmentRunStatus):
-                runs[key.name] = RunState(found, status, generation)
-            elif isinstance(found, EvalGate) and isinstance(status, EvalGateStatus):
-                gates[key.name] = GateState(found, status, generation)
-            elif isinstance(found, RedTeamSuite):
-                suites[key.name] = found
-        return runs, suites, gates
-
-    def _read(self, key: Key) -> tuple[PlumblineObject | None, PlumblineStatus, int]:
+    def _read(self, key: Key) -> Named:
         record = self.records.record(key.kind.value, key.namespace, key.name)
-        return self.records.object(key), self.records.status(key), 0 if record is None else record.generation
+        generation = 0 if record is None else record.generation
+        return Named(key, self.records.object(key), self.records.status(key), generation)
 
     def _keep(self, owner: Key, child: Child) -> None:
         kind, name = child.ref.kind, child.ref.name

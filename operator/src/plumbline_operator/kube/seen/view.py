@@ -10,12 +10,9 @@ from datetime import datetime
 from typing import Any
 
 from plumbline_api import names
-from plumbline_api.alignment import AlignmentRun, AlignmentRunStatus
 from plumbline_api.configmap import ConfigMap
-from plumbline_api.gate import EvalGate, EvalGateStatus
 from plumbline_api.names import Kind
 from plumbline_api.progress import Progress
-from plumbline_api.redteam import RedTeamSuite
 from plumbline_operator.cluster import Sight
 from plumbline_operator.kube.api.resources import DEPLOYMENTS, JOB_SETS, JOBS, OURS, SERVICES, Resource
 from plumbline_operator.kube.seen.cache import Cache
@@ -30,7 +27,6 @@ from plumbline_operator.kube.workloads.states import deployment_state, job_state
 from plumbline_operator.observed import (
     ChildRef,
     DeploymentState,
-    GateState,
     InputState,
     JobState,
     Key,
@@ -38,10 +34,9 @@ from plumbline_operator.observed import (
     PlumblineObject,
     PlumblineStatus,
     Problem,
-    RunState,
     Runtime,
 )
-from plumbline_operator.references import named_config_maps, named_objects
+from plumbline_operator.references import Named, named_config_maps, named_objects, named_states
 
 __all__ = ["View", "belongs"]
 
@@ -90,7 +85,7 @@ class View:
         inputs = await self._inputs(thing, status, table)
         found = {name.name: await self._config_map(name) for name in maps}
         owned = await self._children(key, metadata["uid"])
-        runs, suites, gates = self._named(named)
+        runs, suites, gates = named_states(self._named(named))
         return thing, Observed(
             key=key,
             generation=int(metadata.get("generation", 1)),
@@ -175,12 +170,7 @@ class View:
     def _pods(self, resource: Resource, namespace: str, name: str) -> list[Raw]:
         return [raw for _, raw in self.cache.members(PodsOf(resource.kind, namespace, name))]
 
-    def _named(
-        self, named: Iterable[Key]
-    ) -> tuple[Mapping[str, RunState], Mapping[str, RedTeamSuite], Mapping[str, GateState]]:
-        runs: dict[str, RunState] = {}
-        suites: dict[str, RedTeamSuite] = {}
-        gates: dict[str, GateState] = {}
+    def _named(self, named: Iterable[Key]) -> Iterator[Named]:
         for key in named:
             raw = self.cache.get(OURS[key.kind], key.namespace, key.name)
             if raw is None or "deletionTimestamp" in raw["metadata"]:
@@ -189,14 +179,7 @@ class View:
                 found, status = parse_object(key.kind, raw), parse_status(key.kind, raw)
             except SpecRefused as error:
                 raise SpecRefused(f"{key.kind} {key.name}, which is named here, cannot be used: {error}") from error
-            generation = int(raw["metadata"].get("generation", 1))
-            if isinstance(found, AlignmentRun) and isinstance(status, AlignmentRunStatus):
-                runs[key.name] = RunState(found, status, generation)
-            elif isinstance(found, EvalGate) and isinstance(status, EvalGateStatus):
-                gates[key.name] = GateState(found, status, generation)
-            elif isinstance(found, RedTeamSuite):
-                suites[key.name] = found
-        return runs, suites, gates
+            yield Named(key, found, status, int(raw["metadata"].get("generation", 1)))
 
 
 def belongs(child: Raw, uid: str) -> bool:
