@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plumbline_operator.kube.api.wire import Answer, Broken, Connections
+from plumbline_operator.kube.api.answers import Answer, Broken
+from plumbline_operator.kube.api.wire import Connections, Stream
 
 PLAIN = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 CHUNKED = b'HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n{"a"\r\n3;x=y\r\n:1}\r\n0\r\n\r\n'
@@ -164,3 +165,80 @@ async def test_when_it_is_closed_a_call_under_way_fails() -> None:
         ours.close()
         with pytest.raises(Broken):
             await call
+
+
+@asynccontextmanager
+async def stream(ours: Connections, silence: float = 5.0, total: float = 5.0) -> AsyncIterator[Stream]:
+    async with ours.stream("/x", {"Accept": "x"}, connect=5.0, silence=silence, total=total) as found:
+        yield found
+
+
+async def content_of(found: Stream) -> bytes:
+    return b"".join([piece async for piece in found.pieces])
+
+
+@pytest.mark.parametrize(("text", "hang_up"), [(PLAIN, False), (CHUNKED, False), (EARLY, False), (OPEN, True)])
+async def test_a_stream_is_what_an_answer_would_be_and_its_connection_ends_with_it(
+    text: bytes, *, hang_up: bool
+) -> None:
+    async with serving(*(text[at : at + 1] for at in range(len(text))), hang_up=hang_up) as (server, ours):
+        for _ in range(2):
+            async with stream(ours) as found:
+                assert found.status == (201 if text == CHUNKED else 200)
+                assert await content_of(found) == (b'{"a":1}' if text == CHUNKED else b"{}")
+        assert server.connections == 2
+
+
+async def test_what_a_stream_said_is_told_before_that_it_broke() -> None:
+    async with serving(CHUNKED[:-13], hang_up=True) as (_, ours), stream(ours) as found:
+        told = anext(found.pieces)
+        assert await told == b'{"a"'
+        with pytest.raises(Broken, match="closed"):
+            await anext(found.pieces)
+
+
+@pytest.mark.parametrize("text", [b"SSH-2.0-x\r\n\r\n", b"x" * (1 << 17), CHUNKED.replace(b"4\r\n", b"four\r\n")])
+async def test_a_stream_of_something_else_is_an_error(text: bytes) -> None:
+    async with serving(text) as (_, ours):
+        with pytest.raises(Broken, match="no HTTP"):
+            async with stream(ours) as found:
+                await content_of(found)
+
+
+@pytest.mark.parametrize("limits", [{"silence": 0.05}, {"total": 0.05}])
+@pytest.mark.parametrize("text", [b"", CHUNKED[:70]])
+async def test_a_stream_that_falls_silent_is_given_up(text: bytes, limits: dict[str, float]) -> None:
+    async with serving(text) as (_, ours):
+        with pytest.raises(TimeoutError):
+            async with stream(ours, **limits) as found:
+                await content_of(found)
+
+
+async def test_a_stream_that_never_falls_silent_is_given_up_too() -> None:
+    piece = b"1\r\nx\r\n"
+    async with serving(CHUNKED.partition(b"4\r\n")[0], *[piece] * 1_000_000) as (_, ours):
+        with pytest.raises(TimeoutError):
+            async with stream(ours, total=0.1) as found:
+                await content_of(found)
+
+
+async def test_a_server_that_says_more_than_is_read_has_to_wait() -> None:
+    piece = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
+    most = 1 << 24
+    pieces = [CHUNKED.partition(b"4\r\n")[0], *[piece] * (most // 0x10000), b"0\r\n\r\n"]
+    async with serving(*pieces) as (server, ours), stream(ours) as found:
+        first = await anext(found.pieces)
+        await asyncio.sleep(0.2)
+        second = await anext(found.pieces)
+        assert len(second) < most // 2
+        rest = await content_of(found)
+        assert len(first) + len(second) + len(rest) == most
+        assert server.connections == 1
+
+
+async def test_when_it_is_closed_a_stream_under_way_breaks() -> None:
+    async with serving(CHUNKED[:70]) as (_, ours), stream(ours) as found:
+        await anext(found.pieces)
+        ours.close()
+        with pytest.raises(Broken):
+            await anext(found.pieces)

@@ -17,10 +17,11 @@ import orjson
 from yarl import URL
 
 from plumbline_api.names import FIELD_MANAGER
+from plumbline_operator.kube.api.answers import Answer
 from plumbline_operator.kube.api.errors import ApiError, Call, Unavailable, answer_to_error
 from plumbline_operator.kube.api.login import Access, Login, LoginFailed
 from plumbline_operator.kube.api.resources import Resource, Watched
-from plumbline_operator.kube.api.wire import Answer, Connections
+from plumbline_operator.kube.api.wire import Connections, Stream
 
 __all__ = ["Counted", "KubeClient", "Page", "Preconditions", "Timeouts"]
 
@@ -140,18 +141,14 @@ class KubeClient:
         params = {"watch": "1", "allowWatchBookmarks": "1", "resourceVersion": version, "timeoutSeconds": str(seconds)}
         if what.selector:
             params["labelSelector"] = what.selector
-        timeout = aiohttp.ClientTimeout(
-            total=seconds + self._timeouts.silence,
-            sock_connect=self._timeouts.connect,
-            sock_read=self._timeouts.silence,
-        )
         accept = _METADATA.format("") if what.metadata_only else JSON
-        async with self._stream(call, _target(what.resource.path(namespace), params), accept, timeout) as response:
-            if response.status >= 400:
-                raise self._refused(call, response.status, await response.read(), response.headers)
+        async with self._stream(call, _target(what.resource.path(namespace), params), accept, seconds) as answer:
+            if answer.status >= 400:
+                content = b"".join([piece async for piece in answer.pieces])
+                raise self._refused(call, answer.status, content, answer.headers)
             rest = b""
-            async for chunk in response.content.iter_any():
-                *lines, rest = (rest + chunk).split(b"\n")
+            async for piece in answer.pieces:
+                *lines, rest = (rest + piece).split(b"\n")
                 for line in lines:
                     yield line
 
@@ -237,22 +234,16 @@ class KubeClient:
         return _parse(call, answer.content)
 
     @asynccontextmanager
-    async def _stream(
-        self,
-        call: Call,
-        target: str,
-        accept: str,
-        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - one of aiohttp's, which has parts
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def _stream(self, call: Call, target: str, accept: str, seconds: int) -> AsyncIterator[Stream]:
         link, access = await self._open(call)
         headers = {**access.headers, **_STANDING, "Accept": accept}
         time, code = asyncio.get_running_loop().time, 0
         begun = time()
         try:
-            async with link.request("GET", target, headers, None, timeout) as response:
-                code = response.status
+            async with link.stream(target, headers, seconds, self._timeouts) as answer:
+                code = answer.status
                 self._count(call, code, time() - begun)
-                yield response
+                yield answer
         except (aiohttp.ClientError, OSError) as error:
             if not code:
                 self._count(call, code, time() - begun)
@@ -293,7 +284,7 @@ class KubeClient:
 
 
 class _Link:
-    """The connections of one identity: lean ones for calls, and a session of aiohttp's for watches and for proxies."""
+    """The connections of one identity: lean ones, and a session of aiohttp's for proxies."""
 
     def __init__(self, access: Access) -> None:
         self._server, self._proxy = access.server, access.proxy
@@ -310,14 +301,27 @@ class _Link:
         if self._proxy is None:
             return await self._calls.ask(method, target, headers, data, connect=times.connect, total=times.total)
         limits = aiohttp.ClientTimeout(total=times.total, sock_connect=times.connect)
-        async with self.request(method, target, headers, data, limits) as response:
-            found = {name.lower(): value for name, value in response.headers.items()}
-            return Answer(response.status, found, await response.read())
+        async with self._through_proxy(method, target, headers, data, limits) as response:
+            return Answer(response.status, _lowered(response.headers), await response.read())
 
-    def request(
+    @asynccontextmanager
+    async def stream(
+        self, target: str, headers: Mapping[str, str], seconds: int, times: Timeouts
+    ) -> AsyncIterator[Stream]:
+        """GET what comes for so many seconds; raises OSError or one of aiohttp's errors."""
+        total = seconds + times.silence
+        if self._proxy is None:
+            calls, limits = self._calls, {"connect": times.connect, "silence": times.silence, "total": total}
+            async with calls.stream(target, headers, **limits) as answer:
+                yield answer
+            return
+        timeout = aiohttp.ClientTimeout(total=total, sock_connect=times.connect, sock_read=times.silence)
+        async with self._through_proxy("GET", target, headers, None, timeout) as response:
+            yield Stream(response.status, _lowered(response.headers), response.content.iter_any())
+
+    def _through_proxy(
         self, method: str, target: str, headers: Mapping[str, str], data: bytes | None, limits: aiohttp.ClientTimeout
     ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
-        """Begin a call whose answer is read as it comes."""
         url = URL(self._server + target, encoded=True)
         return self._session.request(
             method, url, headers=headers, data=data, timeout=limits, proxy=self._proxy, allow_redirects=False
@@ -327,6 +331,10 @@ class _Link:
         """Drop all connections."""
         self._calls.close()
         await self._session.close()
+
+
+def _lowered(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
 
 
 def _target(path: str, params: Mapping[str, str] | None) -> str:
