@@ -7,7 +7,6 @@ Knows no I/O.
 """
 
 import sys
-import zlib
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any, Final
 import orjson
 
 from plumbline_operator.kube.api.resources import OURS, Resource
+from plumbline_operator.kube.seen.packing import Packing
 from plumbline_operator.kube.seen.relations import groups_of, trim, woken_by
 from plumbline_operator.observed import Key
 
@@ -27,10 +27,6 @@ Name = tuple[str, str]
 
 _MOST_GRAVES: Final = 5_000
 """Deleted objects that are remembered; what is older than these has long left every stream."""
-
-
-_LONG: Final = 1_000
-"""Bytes from which on an object is kept compressed: most of them are looked at a few times in hours."""
 
 
 @dataclass(slots=True)
@@ -49,6 +45,7 @@ class Cache:
 
     def __init__(self) -> None:
         self._entries: dict[Resource, dict[Name, _Entry]] = {}
+        self._packing = Packing()
         self._groups: dict[Hashable, tuple[tuple[Resource, Name], ...]] = {}
         self._graves: OrderedDict[str, None] = OrderedDict()
         """Uids of objects that are gone."""
@@ -76,10 +73,10 @@ class Cache:
         if known is not None:
             if known.uid != uid:
                 self._bury(resource, name, known.uid, known.version)
-            before = _unpack(known)
+            before = self._unpack(resource, known)
             woken = tuple(dict.fromkeys((*woken, *woken_by(resource, before))))
             self._leave(resource, name, before)
-        self._entries.setdefault(resource, {})[name] = _Entry(uid, version, mark, _pack(content))
+        self._entries.setdefault(resource, {})[name] = _Entry(uid, version, mark, self._packing.pack(resource, content))
         self._join(resource, name, trimmed)
         return woken
 
@@ -118,7 +115,7 @@ class Cache:
     def get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any] | None:
         """An object, or None where none is known."""
         entry = self._entries.get(resource, {}).get((namespace, name))
-        return None if entry is None else _unpack(entry)
+        return None if entry is None else self._unpack(resource, entry)
 
     def uid(self, resource: Resource, namespace: str, name: str) -> str | None:
         """The uid of an object, without unpacking it."""
@@ -133,7 +130,7 @@ class Cache:
     def members(self, group: Hashable) -> Iterator[tuple[Resource, dict[str, Any]]]:
         """All objects of a group (see relations)."""
         for resource, name in self._groups.get(group, ()):
-            yield resource, _unpack(self._entries[resource][name])
+            yield resource, self._unpack(resource, self._entries[resource][name])
 
     def keys(self) -> tuple[Key, ...]:
         """The keys of all objects of our kinds."""
@@ -146,13 +143,18 @@ class Cache:
     def all(self, resource: Resource) -> Iterator[dict[str, Any]]:
         """All objects of a resource."""
         for entry in list(self._entries.get(resource, {}).values()):
-            yield _unpack(entry)
+            yield self._unpack(resource, entry)
+
+    def _unpack(self, resource: Resource, entry: _Entry) -> dict[str, Any]:
+        raw: dict[str, Any] = orjson.loads(self._packing.unpack(resource, entry.packed))
+        raw["metadata"]["resourceVersion"] = str(entry.version)
+        return raw
 
     # Indices
 
     def _drop(self, resource: Resource, name: Name, entry: _Entry) -> tuple[Key, ...]:
         del self._entries[resource][name]
-        raw = _unpack(entry)
+        raw = self._unpack(resource, entry)
         self._leave(resource, name, raw)
         return woken_by(resource, raw)
 
@@ -175,15 +177,3 @@ class Cache:
         for memory in (self._graves, self._ends):
             if len(memory) > _MOST_GRAVES:
                 memory.popitem(last=False)
-
-
-def _pack(content: bytes) -> bytes:
-    # A copy: what orjson gives holds four times its length.
-    return zlib.compress(content, 1) if len(content) > _LONG else bytes(memoryview(content))
-
-
-def _unpack(entry: _Entry) -> dict[str, Any]:
-    packed = entry.packed
-    raw: dict[str, Any] = orjson.loads(packed if packed.startswith(b"{") else zlib.decompress(packed))
-    raw["metadata"]["resourceVersion"] = str(entry.version)
-    return raw
