@@ -182,6 +182,23 @@ async def test_a_second_release_leaves_the_crds_to_the_first(
     await kube.delete(NAMESPACES, f"{namespace}-b")
 
 
+async def test_namespaces_that_let_any_pod_in_are_refused_where_that_is_asked_for(
+    plane: ControlPlane, kube: KubeClient, namespace: str, major: int
+) -> None:
+    release, strict = Release(plane, major, namespace), {"workloads": {"requireRestricted": True}}
+    label = "pod-security.kubernetes.io/enforce"
+    for level in (None, "baseline"):
+        await kube.merge(NAMESPACES, namespace, {"metadata": {"labels": {label: level}}})
+        refused = await release.install({**DIGESTS, **strict}, check=False)
+        assert refused.returncode != 0
+        assert f"not restricted: {namespace}; workloads.requireRestricted asks" in refused.stderr
+        assert f"kubectl label namespace {namespace} {label}=restricted" in refused.stderr
+        assert await kinds_left(kube, namespace) <= {"customresourcedefinitions", "persistentvolumeclaims"}
+    await kube.merge(NAMESPACES, namespace, {"metadata": {"labels": {label: "restricted"}}})
+    await release.install({**DIGESTS, **strict})
+    await release.uninstall()
+
+
 async def test_helm_4_goes_on_with_a_release_of_helm_3(plane: ControlPlane, kube: KubeClient, namespace: str) -> None:
     await Release(plane, 3, namespace).install(DIGESTS)
     made = await versions(kube, namespace)
