@@ -3,7 +3,10 @@
 Used by the back end that is a folder; knows nothing of artifacts.
 """
 
+import errno
 import os
+import stat
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -11,7 +14,7 @@ from typing import BinaryIO
 from plumbline_store.backend import Readable
 from plumbline_store.hashing import drain
 
-__all__ = ["copy_hashed", "give_name", "replace_with", "sync_folder"]
+__all__ = ["copy_hashed", "give_name", "open_to_all_of", "replace_with", "sync_folder"]
 
 READ_ONLY = 0o444
 
@@ -29,9 +32,10 @@ def copy_hashed(source: Readable, target: Path, arrived: Callable[[int], None]) 
     return found
 
 
-def give_name(staged: Path, final: Path) -> bool:
+def give_name(staged: Path, root: Path, key: str) -> bool:
     """Make a staged file visible under its name unless there is one already; whether this call did it."""
-    _make_folder(final.parent)
+    final = root / key
+    _make_folder(final.parent, root, staged.parent)
     try:
         os.link(staged, final)
     except FileExistsError:
@@ -41,17 +45,34 @@ def give_name(staged: Path, final: Path) -> bool:
     return True
 
 
-def replace_with(staged: Path, final: Path) -> None:
+def replace_with(staged: Path, root: Path, key: str) -> None:
     """Put a staged file in the place of another in one step."""
-    _make_folder(final.parent)
+    final = root / key
+    _make_folder(final.parent, root, staged.parent)
     staged.replace(final)
     sync_folder(final.parent)
 
 
-def _make_folder(folder: Path) -> None:
-    if not folder.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        sync_folder(folder.parent)
+def open_to_all_of(root: Path, folder: Path) -> None:
+    """Let those write in a folder who may write in the root: people and pods share a store under several accounts."""
+    mode = stat.S_IMODE(root.stat().st_mode)
+    if stat.S_IMODE(folder.stat().st_mode) != mode:
+        folder.chmod(mode)
+
+
+def _make_folder(folder: Path, root: Path, scratch: Path) -> None:
+    missing = [one for one in (folder, *folder.parents) if one.is_relative_to(root) and not one.exists()]
+    for one in reversed(missing):
+        # Made elsewhere, so that nobody finds it before they may write in it.
+        new = Path(tempfile.mkdtemp(dir=scratch))
+        open_to_all_of(root, new)
+        try:
+            new.rename(one)
+        except OSError as error:  # another writer was first, and has put something in it
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            new.rmdir()
+        sync_folder(one.parent)
 
 
 def sync_folder(folder: Path) -> None:

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 from plumbline_store import keys
 from plumbline_store.attempts import attempt
 from plumbline_store.backend import Absent, Content, Entry, Readable, Stage
-from plumbline_store.durable import copy_hashed, give_name, replace_with
+from plumbline_store.durable import copy_hashed, give_name, open_to_all_of, replace_with
 from plumbline_store.errors import UnsupportedStore, in_plain_words
 
 __all__ = ["Folder", "folder_of"]
@@ -44,10 +44,10 @@ class _StagedFile:
     root: Path
 
     def give(self, key: str) -> bool:
-        return give_name(self.at, self.root / key)
+        return give_name(self.at, self.root, key)
 
     def replace(self, key: str) -> None:
-        replace_with(self.at, self.root / key)
+        replace_with(self.at, self.root, key)
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Folder:
     @contextmanager
     def attempt(self) -> Iterator[Stage]:
         """A scratch folder that is gone afterwards."""
-        with in_plain_words(self.root), attempt(self.root / SCRATCH, "attempt-") as scratch:
+        with in_plain_words(self.root), attempt(self._scratch(), "attempt-") as scratch:
             numbers = count()
 
             def stage(content: Content) -> _StagedFile:
@@ -97,6 +97,13 @@ class Folder:
                 return _StagedFile(sha256, size, target, self.root)
 
             yield stage
+
+    def _scratch(self) -> Path:
+        folder = self.root / SCRATCH
+        if not folder.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            open_to_all_of(self.root, folder)
+        return folder
 
     def set_aside(self, key: str) -> None:
         """Rename it."""
