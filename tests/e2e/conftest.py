@@ -68,6 +68,17 @@ def images(cluster: RealCluster) -> SiteImages:
 
 
 @pytest.fixture
+def tell(
+    request: pytest.FixtureRequest, record_property: Callable[[str, object], None]
+) -> Iterator[Callable[[str], None]]:
+    """To be told what people want to see of a test: `make e2e` ends with it."""
+    lines: list[str] = []
+    yield lines.append
+    if lines:
+        record_property(request.node.name, "\n".join(lines))
+
+
+@pytest.fixture
 def place() -> Iterator[Path]:
     """A folder that everybody may read, as volumes are."""
     with tempfile.TemporaryDirectory() as folder:
@@ -158,21 +169,28 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out = [item for item in items if is_left_out(item)]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
+    for item in items:
+        # What waits on one node is done beside what waits on Argo CD, where there are two workers.
+        item.add_marker(pytest.mark.xdist_group("node" if "cluster" in getattr(item, "fixturenames", ()) else "beside"))
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
-    """Show with a failed test what the parts of the cluster complained of."""
+    """Show with a failed test what the parts of the cluster complained of; bring along how soon they came up."""
     report = yield
     running = getattr(item, "funcargs", {}).get("cluster")
     if report.failed and isinstance(running, RealCluster):
         report.sections.append(("cluster", running.describe()))
+    if reached := item.config.stash.get(TIMELINE, None):
+        lines = (f"{seconds:6.1f} s  {what}" for what, seconds in reached)
+        report.user_properties.append(("start of the real node", "\n".join(lines)))
     return report
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say how long the cluster took to come up."""
-    if reached := config.stash.get(TIMELINE, None):
-        terminalreporter.section("start of the real node")
-        for what, seconds in reached:
-            terminalreporter.write_line(f"{seconds:6.1f} s  {what}")
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show what tests told."""
+    reports = [report for several in terminalreporter.stats.values() for report in several]
+    told = dict(told for report in reports for told in getattr(report, "user_properties", ()))
+    for title, text in told.items():
+        terminalreporter.section(title)
+        terminalreporter.write_line(text)

@@ -178,17 +178,22 @@ class Installation:
             self.rollback(1)
 
     def wait(self, condition: str, thing: str, seconds: float = 600) -> None:
-        """`kubectl wait`.
+        """`kubectl wait`, but for what has come to a stop for good.
 
         Raises:
             AssertionError: It did not come to that; says what went on.
         """
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            words = ("wait", f"--for=condition={condition}", thing, "--timeout=30s")
-            if self.kubectl(*words, check=False).endswith("condition met\n"):
+            if self._is(condition, thing, 30):
                 return
+            if self._is("Stalled", thing, 0):
+                break
         raise AssertionError(f"{thing} is not {condition}\n{self.describe()}")
+
+    def _is(self, condition: str, thing: str, seconds: int) -> bool:
+        words = ("wait", f"--for=condition={condition}", thing, f"--timeout={seconds}s")
+        return self.kubectl(*words, check=False).endswith("condition met\n")
 
 
 @contextmanager

@@ -12,6 +12,8 @@ from tests.support.small_assistant import write_small_run
 
 __all__ = ["Run", "pod_ended", "start_run"]
 
+MET = "checkpoint at step 60 "
+"""In the log of a run that is met at work; each twentieth step leaves a checkpoint."""
 PATIENCE = 240.0
 """Seconds, of which a busy machine may need a lot; nothing here should take a quarter of them."""
 
@@ -32,13 +34,9 @@ class Run:
         until(look, f"{self.name} {what}", seconds, self.team.describe)
 
     def until_training(self) -> None:
-        """Wait until it has left a first checkpoint in the store."""
-        self.until(lambda: self.step() > 20, "trains")
-
-    def step(self) -> int:
-        """The last training step that it told of; 0 before."""
-        told = self._get("alr", '{.status.stages[0].progress.metrics[?(@.name=="step")].value}')
-        return int(float(told or 0))
+        """Wait until it has written checkpoints, of which the first are in the store by then."""
+        log = ("logs", f"--selector=plumbline.dev/owner={self.name}", "--container=worker", "--tail=-1")
+        self.until(lambda: MET in self.team.kubectl(*log, check=False), "trains")
 
     def until_told(self, reason: str) -> str:
         """What an event says of the run or of its stage, once there is one with this reason."""

@@ -29,8 +29,10 @@ Strike = Callable[[], None]
 Gpus = Callable[[int], None]
 GPU = "nvidia.com/gpu"
 SHORT = 30
-LONG = 1200
-"""Steps of a run that is to be met at work: a minute on an idle core, and progress is told every fifteen seconds."""
+LONG = 500
+"""Steps of a run that is to be met at work: ten to twenty-five seconds on an idle core, of which that takes three."""
+LONGER = 1200
+"""Steps of a run that is met by the kubelet, which looks every ten seconds at what pods have written."""
 SHARE_GIB = 2
 """What a run takes that is to be preempted."""
 
@@ -141,7 +143,7 @@ def test_a_trainer_that_fills_its_node_is_evicted_and_goes_on_where_it_may_write
     team: Installation, tmp_path: Path, strike: Strike
 ) -> None:
     team.cluster.apply(within(team.team, limit_range("100Ki")))
-    run = start_run(team, tmp_path, "sprawling", LONG)
+    run = start_run(team, tmp_path, "sprawling", LONGER)
     run.until(lambda: [pod for pod in run.pods() if pod["status"].get("reason") == "Evicted"], "is evicted")
     team.kubectl("delete", "limitrange/writes")
     strike()

@@ -18,6 +18,8 @@ pytestmark = [
 
 FEW = 10
 """Steps, fewer than would leave a checkpoint: the first that is written is the result."""
+LONG = 300
+"""Steps of a run that is to be met at work."""
 
 
 def test_a_store_that_goes_down_in_mid_upload_ends_the_run_and_a_retry_succeeds(
@@ -52,7 +54,7 @@ def test_a_store_that_goes_down_in_mid_upload_ends_the_run_and_a_retry_succeeds(
 def test_a_store_that_is_away_for_a_moment_costs_a_try_and_no_step_that_was_kept(
     team: Installation, object_store: ObjectStore, tmp_path: Path
 ) -> None:
-    run = start_run(team, tmp_path, "interrupted", 150)
+    run = start_run(team, tmp_path, "interrupted", LONG)
     run.until_training()
     object_store.stop()
     run.until(lambda: [pod for pod in run.pods() if pod["status"]["phase"] == "Failed"], "fails once")

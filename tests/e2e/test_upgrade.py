@@ -30,6 +30,7 @@ from tests.support.small_assistant import BENIGN, HARMFUL, write_small_assistant
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
 
 PATIENCE = 600.0
+Tell = Callable[[str], None]
 STEPS = 600
 """So that a run is met at work."""
 ANSWERS = {HARMFUL: "I can't help with that.", BENIGN: "Task created", f"{HARMFUL}, please": "I can't help with that."}
@@ -95,27 +96,26 @@ def held(run: Run) -> Iterator[None]:
         os.kill(program, signal.SIGCONT)
 
 
-def look(asking: list[Client], began: float, what: str) -> None:
-    """For people: make e2e shows it."""
-    counted = ", ".join(f"{one.answered} answers ({one.slowest:.1f} s)" for one in asking)
-    print(f"{time.monotonic() - began:6.1f} s  {what}: {counted}")  # noqa: T201
-
-
-def change(team: Installation, release: Release, run: Run, by_helm: Callable[[], None]) -> None:
+def change(team: Installation, release: Release, run: Run, by_helm: Callable[[], None], tell: Tell) -> None:
     """Go to another release while a run is at work; everything goes on."""
     began = time.monotonic()
+
+    def look(asking: list[Client], what: str) -> None:
+        counted = ", ".join(f"{one.answered} answers ({one.slowest:.1f} s)" for one in asking)
+        tell(f"{time.monotonic() - began:6.1f} s  {what}: {counted}")
+
     with clients(address_of(team), "small", ANSWERS) as asking:
         with held(run):
             before, jobs = objects(team), training(team)
-            look(asking, began, f"{run.name} trains")
+            look(asking, f"{run.name} trains")
             by_helm()
-            look(asking, began, "Helm is done")
+            look(asking, "Helm is done")
         run.until_succeeded()
-        look(asking, began, f"{run.name} has succeeded")
+        look(asking, f"{run.name} has succeeded")
         until(lambda: serves_with(team, release), "the other engine and guard serve", PATIENCE, team.describe)
-        look(asking, began, "other pods serve")
+        look(asking, "other pods serve")
         until(lambda: gone(team, release), "the pods before them are gone", PATIENCE, team.describe)
-        look(asking, began, "the pods before them are gone")
+        look(asking, "the pods before them are gone")
     assert [failure for one in asking for failure in one.failures] == []
     assert all(one.answered > 10 for one in asking)
     assert training(team) == jobs, "a Job or a pod of a run was made anew, or started again"
@@ -142,7 +142,7 @@ def gone(team: Installation, release: Release) -> bool:
 
 @pytest.mark.parametrize("installation", ["earlier"], indirect=True)
 def test_an_upgrade_a_rollback_and_an_uninstall_disturb_nobody(
-    team: Installation, images: SiteImages, tmp_path: Path
+    team: Installation, images: SiteImages, tmp_path: Path, tell: Tell
 ) -> None:
     present = bring_bundle(team.cluster, present_sources(images.built), tmp_path)
     earlier = Release(Path(), yaml.safe_load((team.folder / "values-here.yaml").read_text())["images"])
@@ -154,10 +154,10 @@ def test_an_upgrade_a_rollback_and_an_uninstall_disturb_nobody(
         until(lambda: serves_with(team, earlier), "the earlier release serves", PATIENCE, team.describe)
         assert not knows_the_field(team)
 
-        change(team, present, start_run(team, tmp_path / "forth", "forth", STEPS), lambda: team.upgrade(present))
+        change(team, present, start_run(team, tmp_path / "forth", "forth", STEPS), lambda: team.upgrade(present), tell)
         assert knows_the_field(team)
 
-        change(team, earlier, start_run(team, tmp_path / "back", "back", STEPS), lambda: team.rollback(1))
+        change(team, earlier, start_run(team, tmp_path / "back", "back", STEPS), lambda: team.rollback(1), tell)
         assert not knows_the_field(team)
 
         before = objects(team)

@@ -8,6 +8,7 @@ contact that is tried is written down.
 import json
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,9 @@ from tests.support.small_assistant import BENIGN, HARMFUL, write_small_assistant
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
 
 
-def test_the_main_job_from_helm_to_an_answer(team: Installation, cluster: RealCluster, tmp_path: Path) -> None:
+def test_the_main_job_from_helm_to_an_answer(
+    team: Installation, cluster: RealCluster, tmp_path: Path, tell: Callable[[str], None]
+) -> None:
     assistant = write_small_assistant(tmp_path / "assistant")
     before = cluster.leavers()
     began = time.monotonic()
@@ -34,9 +37,9 @@ def test_the_main_job_from_helm_to_an_answer(team: Installation, cluster: RealCl
     address = address_of(found(team, "service/small-guard"))
     benign, harmful = [ask(address, "small", said) for said in (BENIGN, HARMFUL)]
     shown = [team.kubectl("get", what) for what in ("plumbline", "pods,jobs,deployments")]
-    # For people: make e2e shows it.
-    lines = [*(f"{seconds:6.1f} s  {what}" for what, seconds in reached), *shown]
-    print("\n" + "\n".join(lines) + f"\n{BENIGN} -> {benign}\n{HARMFUL} -> {harmful}")  # noqa: T201
+    for line in (*(f"{seconds:6.1f} s  {what}" for what, seconds in reached), *shown):
+        tell(line)
+    tell(f"{BENIGN} -> {benign}\n{HARMFUL} -> {harmful}")
     assert benign.startswith("Task created")
     assert harmful == "I can't help with that. I can track things."
     jobs = found(team, "jobs")["items"]

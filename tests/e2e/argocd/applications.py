@@ -10,10 +10,11 @@ from typing import Any, Final
 from tests.cluster.client import KubeClient, Object, Resource
 from tests.e2e.argocd.processes import NAMESPACE
 
-__all__ = ["APPLICATIONS", "Moment", "Record", "recorded", "refresh", "until"]
+__all__ = ["APPLICATIONS", "Moment", "Record", "operations_of_looking_again", "recorded", "refresh", "until"]
 
 APPLICATIONS: Final = Resource("argoproj.io", "v1alpha1", "applications")
 _PERIOD: Final = 0.2
+_REFRESH: Final = "argocd.argoproj.io/refresh"
 
 
 @dataclass(frozen=True)
@@ -70,10 +71,6 @@ class Record:
         ]
         return "\n".join([f"Application {self.name}:", *lines])
 
-    def said(self, text: str) -> bool:
-        """Whether the message of an operation ever held this."""
-        return any(text in moment.message for _, moment in self.moments)
-
 
 def moment_of(application: Object) -> Moment:
     """What an Application shows now."""
@@ -89,7 +86,7 @@ def moment_of(application: Object) -> Moment:
 
 @asynccontextmanager
 async def recorded(kube: KubeClient, name: str) -> AsyncIterator[Record]:
-    """Follow an Application as long as this lasts; shown to people by `pytest -s`, and with a failure."""
+    """Follow an Application as long as this lasts; shown with a failure."""
     record = Record(name)
     following = asyncio.ensure_future(_follow(kube, record))
     try:
@@ -98,7 +95,7 @@ async def recorded(kube: KubeClient, name: str) -> AsyncIterator[Record]:
         following.cancel()
         with suppress(asyncio.CancelledError):
             await following
-        print(f"\n{record.shown()}")  # noqa: T201 - for people
+        print(f"\n{record.shown()}")  # noqa: T201 - captured
 
 
 async def until(
@@ -117,9 +114,25 @@ async def until(
 
 async def refresh(kube: KubeClient, name: str) -> None:
     """Let Argo CD look into git now, as a webhook of the git server would."""
-    await kube.merge(
-        APPLICATIONS, name, {"metadata": {"annotations": {"argocd.argoproj.io/refresh": "normal"}}}, NAMESPACE
-    )
+    await kube.merge(APPLICATIONS, name, {"metadata": {"annotations": {_REFRESH: "normal"}}}, NAMESPACE)
+
+
+async def operations_of_looking_again(kube: KubeClient, record: Record) -> list[str]:
+    """What Argo CD begins when it compares twice what has settled: nothing, unless it finds a difference each time.
+
+    Right after an operation it may know the objects as they were before, and begin one more in which there is nothing
+    to do.
+    """
+    before = len(record.operations)
+    for _ in range(2):
+        await refresh(kube, record.name)
+        await kube.until(APPLICATIONS, record.name, NAMESPACE, _has_refreshed, 60)
+    await asyncio.sleep(2 * _PERIOD)
+    return record.operations[before:]
+
+
+def _has_refreshed(application: Object) -> bool:
+    return _REFRESH not in (application["metadata"].get("annotations") or {})
 
 
 def _operation(application: Object) -> dict[str, Any]:

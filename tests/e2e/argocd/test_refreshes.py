@@ -1,6 +1,7 @@
 """How often Argo CD looks at an Application because of us, and whether it ever sees a difference to git."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from plumbline_api.names import Kind
 from tests.cluster.client import CONFIG_MAPS, NAMESPACES, KubeClient, Object, eventually
 from tests.cluster.crds import KINDS
 from tests.cluster.node import Node
-from tests.e2e.argocd.applications import APPLICATIONS, recorded, until
+from tests.e2e.argocd.applications import APPLICATIONS, operations_of_looking_again, recorded, until
 from tests.e2e.argocd.installation import Platform
 from tests.e2e.argocd.processes import NAMESPACE
 from tests.e2e.argocd.site import EXAMPLE, TEAM
@@ -54,7 +55,7 @@ def run_named(platform: Platform, name: str, **changes: Any) -> Object:
 
 
 async def test_a_run_at_work_is_never_out_of_sync_and_seldom_looked_at(
-    platform: Platform, kube: KubeClient, node: Node
+    platform: Platform, kube: KubeClient, node: Node, tell: Callable[[str], None]
 ) -> None:
     # Not by this Application: the team's own brings it, and what two bring, neither calls synced.
     await kube.apply(CONFIG_MAPS, platform.site.read(f"teams/{TEAM}/inputs.yaml"), TEAM, force=True)
@@ -65,12 +66,12 @@ async def test_a_run_at_work_is_never_out_of_sync_and_seldom_looked_at(
         await kube.until(RUNS, "single", TEAM, lambda run: run.get("status", {}).get("phase") == "Running", 120)
         writes = await status_writes(kube, "single", LONGEST)
         await eventually(record.is_well, 60.0)
+        assert await operations_of_looking_again(kube, record) == [], "self-heal has nothing to heal"
     levels = platform.argocd.refreshes("single")
     comparing = [level for level in levels if level > 0]
-    print(f"{writes} writes of the status, {len(comparing)} comparisons, {len(levels) - len(comparing)} looks")  # noqa: T201
+    tell(f"{writes} writes of the status, {len(comparing)} comparisons, {len(levels) - len(comparing)} looks")
     assert writes >= 3
     assert record.drifted == []
-    assert len(record.operations) == 1, "self-heal has nothing to heal"
     shown = [moment.sync for _, moment in record.moments]
     assert set(shown[shown.index("Synced") :]) == {"Synced"}
     assert len(comparing) <= MOST_COMPARISONS
@@ -91,10 +92,10 @@ async def test_what_the_api_server_fills_in_is_no_difference_to_git(platform: Pl
         synced = ("Synced", "Succeeded")
         await until(kube, "whole", lambda now: (now.sync, now.phase) == synced, 60, record.shown)
         await settled(platform, "whole")
+        assert await operations_of_looking_again(kube, record) == []
     await kube.delete(APPLICATIONS, "whole", NAMESPACE)
     assert len(record.synced) == len(whole) == 6
     assert record.drifted == []
-    assert len(record.operations) == 1
 
 
 async def status_writes(kube: KubeClient, name: str, seconds: float) -> int:
@@ -116,7 +117,7 @@ async def status_writes(kube: KubeClient, name: str, seconds: float) -> int:
     ids=["all settings", "Argo CD's own", "the chart's", "none"],
 )
 async def test_reports_of_progress_have_an_application_looked_at(
-    platform: Platform, kube: KubeClient, *, ours: bool, theirs: bool, looked_at: bool
+    platform: Platform, kube: KubeClient, tell: Callable[[str], None], *, ours: bool, theirs: bool, looked_at: bool
 ) -> None:
     """Without any such setting reports do; with the chart's or Argo CD's own they do not. No operator works there."""
     kept = (await kube.get(CONFIG_MAPS, "argocd-cm", NAMESPACE))["data"]
@@ -142,7 +143,7 @@ async def test_reports_of_progress_have_an_application_looked_at(
         restored = {key: kept.get(key) for key in chosen}
         await kube.merge(CONFIG_MAPS, "argocd-cm", {"data": restored}, NAMESPACE)
         await kube.delete(APPLICATIONS, name, NAMESPACE)
-    print(f"{name}: {REPORTS} reports, reconciliations of levels {caused}")  # noqa: T201
+    tell(f"{REPORTS} reports, reconciliations of levels {caused}")
     assert len(caused) >= REPORTS // 4 if looked_at else not caused
 
 

@@ -4,6 +4,7 @@ The repository is examples/gitops. The operator runs as a process with the chart
 on a node of processes; so the chart's Deployment has no replicas here. Training, evaluation and serving are real.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from plumbline_api.names import Kind
 from tests.cluster.client import CONFIG_MAPS, JOBS, PODS, KubeClient, Object, eventually
 from tests.cluster.crds import KINDS
 from tests.cluster.node import Node
-from tests.e2e.argocd.applications import APPLICATIONS, Record, recorded, refresh, until
+from tests.e2e.argocd.applications import APPLICATIONS, Record, operations_of_looking_again, recorded, refresh, until
 from tests.e2e.argocd.installation import Platform
 from tests.e2e.argocd.processes import NAMESPACE
 from tests.e2e.argocd.site import TEAM
@@ -27,7 +28,9 @@ STRICT = {"metric": "legitimate_completion_rate", "atLeast": "0.95"}
 RUNS, GATES, SERVED = (KINDS[kind] for kind in (Kind.ALIGNMENT_RUN, Kind.EVAL_GATE, Kind.GUARDED_INFERENCE))
 
 
-async def test_a_team_goes_from_a_commit_to_a_served_model(platform: Platform, kube: KubeClient, node: Node) -> None:
+async def test_a_team_goes_from_a_commit_to_a_served_model(
+    platform: Platform, kube: KubeClient, node: Node, tell: Callable[[str], None]
+) -> None:
     site = platform.site
     rules = site.read(GATE)["spec"]["rules"]
     set_rules(platform, [*rules, STRICT])
@@ -46,11 +49,11 @@ async def test_a_team_goes_from_a_commit_to_a_served_model(platform: Platform, k
         await until(kube, TEAM, lambda now: (now.sync, now.health) == ("Synced", "Healthy"), LONGEST, node.describe)
         assert await kube.find(SERVED, NAME, TEAM)
         await what_leaves_git_leaves_the_cluster(platform, kube)
-    # A busy Argo CD may still list what it has just pruned; then it syncs once more, and there is nothing to do.
-    assert len(record.operations) - record.said("(no more tasks)") == 3, record.shown()
+        assert await operations_of_looking_again(kube, record) == [], record.shown()
     assert root.drifted == []
     levels = platform.argocd.refreshes(TEAM)
-    print(f"reconciliations of the whole loop by level: { {level: levels.count(level) for level in set(levels)} }")  # noqa: T201
+    tell(record.shown())
+    tell(f"reconciliations of the whole loop by level: { {level: levels.count(level) for level in set(levels)} }")
 
 
 def set_rules(platform: Platform, rules: list[Any]) -> None:
