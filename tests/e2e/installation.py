@@ -137,17 +137,22 @@ class Installation:
         log = self.cluster.kubectl(f"--namespace={OPERATOR}", "logs", operator, "--tail=60", check=False)
         return "\n".join([*(self.kubectl(*one, check=False) for one in words), log.stdout, log.stderr])
 
-    def push(self, manifests: Path) -> None:
-        """`plumbline push --apply`, of what manifests name.
+    def push(self, manifests: Path, *words: str) -> None:
+        """`plumbline push --apply`, of what manifests name."""
+        self.plumbline("push", "-f", str(manifests), "-n", self.team, "--apply", *words)
+
+    def plumbline(self, *words: str) -> str:
+        """What a command prints that is about the team's store, entered by the site's people.
 
         Raises:
             AssertionError: It ended with another code than 0.
         """
-        command = ["push", "-f", str(manifests), "--store", self.store.uri, "-n", self.team, "--apply"]
+        command = [*words, "--store", self.store.uri]
         environment = {**os.environ, "KUBECONFIG": str(self.cluster.plane.kubeconfig), **self.store.environment}
         program = [sys.executable, "-m", "plumbline_operator", *command]
         done = subprocess.run(program, env=environment, check=False, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
 
     def kill_operator(self) -> None:
         """Kill all its replicas at once; others take their place."""
@@ -168,10 +173,11 @@ class Installation:
         self.kubectl("delete", "jobs,pods", left, "--grace-period=1", "--timeout=60s")
 
     @contextmanager
-    def changed(self, *settings: str) -> Iterator[None]:
-        """`helm upgrade --set` for a while."""
-        words = ("upgrade", RELEASE, str(CHART), f"--namespace={OPERATOR}", "--reuse-values", "--wait")
-        self.cluster.helm(*words, "--timeout=110s", *(f"--set={setting}" for setting in settings))
+    def changed(self, values: Object) -> Iterator[None]:
+        """`helm upgrade` with further values, for a while."""
+        file = self.folder / "values-for-now.yaml"
+        file.write_text(yaml.safe_dump(values), encoding="utf-8")
+        self.helm("upgrade", str(CHART), "--reuse-values", f"--values={file}", "--wait", "--timeout=110s")
         try:
             yield
         finally:

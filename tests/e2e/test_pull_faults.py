@@ -83,7 +83,7 @@ def test_a_run_whose_image_never_comes_is_given_up_and_gives_back_its_gpus(
 ) -> None:
     cluster.set_resource(GPU, 2)
     cluster.runtime.forget(images.built.records["trainer"].digest)
-    with team.changed("workloads.startDeadlineSeconds=15"), image_gone(team, images):
+    with team.changed({"workloads": {"startDeadlineSeconds": 15}}), image_gone(team, images):
         run = start_run(team, tmp_path, "never", FEW, gpu={"count": 2})
         said = run.until_failed()
         assert said.startswith("ImagePullFailed: ")

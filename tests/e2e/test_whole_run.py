@@ -8,27 +8,82 @@ contact that is tried is written down.
 import json
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import yaml
 
+from plumbline_api.names import Kind
 from tests.cluster.client import Object
 from tests.e2e.installation import Installation
 from tests.e2e.realcluster import RealCluster
+from tests.e2e.runs import Run
 from tests.support.asking import ask
-from tests.support.small_assistant import BENIGN, HARMFUL, write_small_assistant
+from tests.support.signing import Pair, make_pair
+from tests.support.small_assistant import BENIGN, HARMFUL, write_small_assistant, write_small_run
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
 
+KEY = "signing.key"
 
+
+@pytest.mark.parametrize("installation", ["volume"], indirect=True)
 def test_the_main_job_from_helm_to_an_answer(
     team: Installation, cluster: RealCluster, tmp_path: Path, tell: Callable[[str], None]
 ) -> None:
-    assistant = write_small_assistant(tmp_path / "assistant")
+    do_the_main_job(team, cluster, write_small_assistant(tmp_path / "assistant"), tell)
+
+
+@pytest.mark.parametrize("installation", ["bucket"], indirect=True)
+def test_the_main_job_where_everything_is_signed(
+    team: Installation, cluster: RealCluster, tmp_path: Path, tell: Callable[[str], None]
+) -> None:
+    ours, theirs = make_pair(tmp_path / "ours"), make_pair(tmp_path / "theirs")
+    with signing(team, ours):
+        assistant = write_small_assistant(tmp_path / "assistant")
+        sign_outputs(assistant)
+        do_the_main_job(team, cluster, assistant, tell, "--sign-with", str(ours.key_file))
+        made = team.kubectl("get", "alr/small", "--output=jsonpath={.status.output}")
+        assert made in team.plumbline("verify", made, "--trust", str(ours.public_file))
+
+        stranger = write_small_run(tmp_path / "stranger", "stranger", 10)
+        sign_outputs(stranger)
+        team.push(stranger, "--sign-with", str(theirs.key_file))
+        team.kubectl("apply", "-f", str(stranger))
+        assert Run(team, "stranger").until_failed().startswith("SignatureInvalid: ")
+
+
+@contextmanager
+def signing(team: Installation, pair: Pair) -> Iterator[None]:
+    """Let runs sign with a key, and nothing be read that it has not signed."""
+    team.kubectl("create", "secret", "generic", "release-key", f"--from-file={KEY}={pair.key_file}")
+    try:
+        with team.changed({"trust": {"keys": {"site": pair.public}}}):
+            yield
+            team.clear()
+    finally:
+        team.kubectl("delete", "secret", "release-key")
+
+
+def sign_outputs(manifests: Path) -> None:
+    """Have every run sign what it makes."""
+    for path in manifests.glob("*.yaml"):
+        bodies = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
+        for body in bodies:
+            if body["kind"] == Kind.ALIGNMENT_RUN:
+                body["spec"]["output"] = {"sign": {"secret": "release-key"}}
+        path.write_text(yaml.safe_dump_all(bodies), encoding="utf-8")
+
+
+def do_the_main_job(
+    team: Installation, cluster: RealCluster, assistant: Path, tell: Callable[[str], None], *push: str
+) -> None:
+    """From `plumbline push` to a request through the Service."""
     before = cluster.leavers()
     began = time.monotonic()
-    team.push(assistant)
+    team.push(assistant, *push)
     reached = [("pushed", time.monotonic() - began)]
     team.kubectl("apply", "-f", str(assistant))
     for condition, thing in (("Succeeded", "alr/small"), ("Passed", "egt/small"), ("Ready", "gin/small")):
