@@ -47,7 +47,7 @@ test-faults: setup ## inject every fault as often as docs/faults.md tells (an ho
 	@$(BIN)/python -m tests.cluster.build && $(BIN)/python -m pytest -m cluster --all-faults tests/cluster/faults
 
 e2e: setup ## the tests on a real node: containerd, kubelet, pod network, a private registry (root, Linux; ALL=1: every fault)
-	@$(BIN)/python -m tests.e2e.build && $(BIN)/python -m pytest -m e2e -n 2 --dist loadgroup -rs --durations=15 $(if $(ALL),--all-faults) tests/e2e
+	@$(BIN)/python -m tests.e2e.build && $(BIN)/python -m pytest -m e2e -n 2 -rs --durations=15 $(if $(ALL),--all-faults) tests/e2e
 
 e2e-node: setup ## the part of e2e that takes neither images nor Argo CD (three minutes, once the node's programs are there)
 	@$(BIN)/python -m tests.e2e.build --node-alone && $(BIN)/python -m pytest -m e2e -rs --node-alone tests/e2e

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.cluster.client import NAMESPACES, SERVICE_ACCOUNTS, KubeClient, Object, Resource
 from tests.e2e.bundled import bring_bundle, present_sources
@@ -27,6 +28,8 @@ VOLUME_MB = 300
 SECRETS = Resource("", "v1", "secrets")
 ELSEWHERE = frozenset({"argocd", "images", "records"})
 """Fixtures of tests that take what is made in many minutes: images, or Argo CD."""
+BESIDE = ("tests/e2e/argocd/", "tests/e2e/test_images", "tests/e2e/test_bundle_push")
+"""Where tests begin to be named that need no node."""
 TIMELINE = pytest.StashKey[list[tuple[str, float]]]()
 
 
@@ -169,9 +172,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out = [item for item in items if is_left_out(item)]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
-    for item in items:
-        # What waits on one node is done beside what waits on Argo CD, where there are two workers.
-        item.add_marker(pytest.mark.xdist_group("node" if "cluster" in getattr(item, "fixturenames", ()) else "beside"))
+
+
+class TwoLanes(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
+    """What waits on the node is done in one worker, and what needs none beside it in another."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "beside" if nodeid.startswith(BESIDE) else "node"
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> TwoLanes:
+    """Called where there are workers."""
+    return TwoLanes(config, log)
 
 
 @pytest.hookimpl(wrapper=True)
