@@ -74,7 +74,8 @@ def sign_outputs(manifests: Path) -> None:
         for body in bodies:
             if body["kind"] == Kind.ALIGNMENT_RUN:
                 body["spec"]["output"] = {"sign": {"secret": "release-key"}}
-        path.write_text(yaml.safe_dump_all(bodies), encoding="utf-8")
+        # As JSON, in which no text can be taken for a number.
+        path.write_text("\n---\n".join(json.dumps(body) for body in bodies), encoding="utf-8")
 
 
 def do_the_main_job(

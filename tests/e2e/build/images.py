@@ -1,5 +1,6 @@
 """Builds the images of this checkout that are lacking, or older than what is in them; the tests run these."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 from images.build.builders import find_builder
 from images.build.catalogue import IMAGES, ROOT, ImagePlan
 from images.build.errors import BuildError as NoBuilder
+from images.build.settings import read_commit
 from images.build.workshop import Record, read_records
 from tests.cluster.build.cache import BuildError, say
 
@@ -38,9 +40,18 @@ def build_images() -> None:
 
 
 def outdated_images(output: Path) -> list[str]:
-    """Those of which a file has changed since the commit that they are of."""
-    built = read_records(output)
-    return [name for name, plan in IMAGES.items() if name not in built or _has_changed(plan, built[name])]
+    """Those of which a file has changed since the commit that they are of; without torch, those of another commit.
+
+    These take seconds, and their tests make them of this very commit, while other tests run them.
+    """
+    built, revision = read_records(output), read_commit(os.environ).revision
+
+    def is_outdated(name: str, plan: ImagePlan) -> bool:
+        if name not in built or _has_changed(plan, built[name]):
+            return True
+        return not plan.with_torch and built[name].revision != revision
+
+    return [name for name, plan in IMAGES.items() if is_outdated(name, plan)]
 
 
 def _has_changed(plan: ImagePlan, record: Record) -> bool:
