@@ -2,6 +2,8 @@
 
 import os
 import stat
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -32,22 +34,27 @@ def test_whoever_may_write_in_a_store_may_write_everywhere_in_it(tmp_path: Path,
     assert modes(root) == {oct(mode)}
 
 
+@pytest.fixture
+def volume() -> Iterator[Path]:
+    """A folder in which everybody may write; those of pytest are closed to others."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        yield Path(folder)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="takes the right to be somebody else")
-def test_what_one_account_began_another_one_goes_on_with(tmp_path_factory: pytest.TempPathFactory) -> None:
-    root = tmp_path_factory.mktemp("volume")
-    for folder in (root, *root.parents[:2]):
-        folder.chmod(0o777 if folder == root else 0o755)
+def test_what_one_account_began_another_one_goes_on_with(volume: Path) -> None:
     # So many that both have files in most of the folders.
-    publish(root, "by root", 300)
+    publish(volume, "by root", 120)
     other = os.fork()
     if not other:
         os.setgroups([])
         os.setgid(NOBODY)
         os.setuid(NOBODY)
         try:
-            publish(root, "by nobody", 300)
+            publish(volume, "by nobody", 120)
         except BaseException:  # noqa: BLE001 - the other process tells by its exit code
             os._exit(1)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(other, 0)[1]) == 0
-    publish(root, "by root again", 300)
+    publish(volume, "by root again", 120)
