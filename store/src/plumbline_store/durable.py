@@ -61,7 +61,10 @@ def open_to_all_of(root: Path, folder: Path) -> None:
 
 
 def _make_folder(folder: Path, root: Path, scratch: Path) -> None:
-    missing = [one for one in (folder, *folder.parents) if one.is_relative_to(root) and not one.exists()]
+    missing = []
+    while not folder.exists():
+        missing.append(folder)
+        folder = folder.parent
     for one in reversed(missing):
         # Made elsewhere, so that nobody finds it before they may write in it.
         new = Path(tempfile.mkdtemp(dir=scratch))

@@ -311,8 +311,9 @@ class _Link:
         """GET what comes for so many seconds; raises OSError or one of aiohttp's errors."""
         total = seconds + times.silence
         if self._proxy is None:
-            calls, limits = self._calls, {"connect": times.connect, "silence": times.silence, "total": total}
-            async with calls.stream(target, headers, **limits) as answer:
+            async with self._calls.stream(
+                target, headers, connect=times.connect, silence=times.silence, total=total
+            ) as answer:
                 yield answer
             return
         timeout = aiohttp.ClientTimeout(total=total, sock_connect=times.connect, sock_read=times.silence)

@@ -24,7 +24,7 @@ class Packing:
 
     def pack(self, kind: Hashable, content: bytes) -> bytes:
         """The content of an object in short; the first of a kind is the sample for all others."""
-        sample = self._samples.setdefault(kind, bytes(memoryview(content)[:_WINDOW]))
+        sample = self._samples.setdefault(kind, content[:_WINDOW])
         packer = zlib.compressobj(1, zlib.DEFLATED, _RAW, zdict=sample)
         return packer.compress(content) + packer.flush()
 
