@@ -28,6 +28,11 @@ _PROBES: Final = {
     "podman": (["podman", "info"], "does not work here: `podman info` fails"),
     "buildah": (["buildah", "info"], "does not work here: `buildah info` fails"),
 }
+_LOOKS: Final = {
+    "docker": ["docker", "image", "inspect"],
+    "podman": ["podman", "image", "inspect"],
+    "buildah": ["buildah", "inspect", "--type", "image"],
+}
 _LOG_LINES: Final = 30
 
 
@@ -85,6 +90,16 @@ class Builder:
             return
         flags = ["--quiet", "--dest-oci-accept-uncompressed-layers"]
         _run(["skopeo", "copy", *flags, f"containers-storage:{tag}", f"oci:{layout}"], log)
+
+    @property
+    def reads_all(self) -> bool:
+        """Whether it reads all that one stage copies from another to find that it has done so before."""
+        return self.name != "docker"
+
+    def has(self, tag: str) -> bool:
+        """Whether an image of this name is in its storage."""
+        command = [*_LOOKS[self.name], tag]
+        return subprocess.run(command, check=False, capture_output=True).returncode == 0
 
     def storage(self) -> Path | None:
         """Where it keeps its layers; None where it does not say."""

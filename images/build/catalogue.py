@@ -10,9 +10,13 @@ from typing import Final
 from images.build.errors import BuildError
 from plumbline_api.names import ExitCode, Image
 
-__all__ = ["IMAGES", "LOCKS", "ROOT", "ImagePlan", "choose"]
+__all__ = ["DEBIAN", "IMAGES", "LOCKS", "ROOT", "SHARED", "ImagePlan", "choose"]
 
 ROOT: Final = Path(__file__).parents[2]
+DEBIAN: Final = ROOT / "images/debian/Dockerfile"
+"""What the base is made by."""
+SHARED: Final = (ROOT / "images/assemble.py", ROOT / "requirements/images/build.txt")
+"""What every image is made with."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,8 @@ class ImagePlan:
     """Disk that a first build takes: downloads, layers, and the compressed image; measured, rounded up."""
     limit_mb: int | None = None
     """How large it may be, unpacked; None where torch decides."""
+    libraries: str = ""
+    """The stage of its Dockerfile with what our own code does not change, where that is large."""
 
     @property
     def dockerfile(self) -> Path:
@@ -56,8 +62,8 @@ IMAGES: Final = {
         ImagePlan(Image.GUARD, "guard", "guard", ("crds", "images/guard"), 1000, limit_mb=200),
         ImagePlan("operator", "operator", "operator", ("crds", "store", "operator"), 1000, limit_mb=350),
         ImagePlan(Image.EVALUATOR, "evaluator", "evaluator", ("crds", "store", "images/evaluator"), 1000),
-        ImagePlan(Image.TRAINER, "trainer", "trainer", _TRAINER, 20_000),
-        ImagePlan(Image.ENGINE, "trainer", "trainer", _TRAINER, 20_000),
+        ImagePlan(Image.TRAINER, "trainer", "trainer", _TRAINER, 20_000, libraries="libraries"),
+        ImagePlan(Image.ENGINE, "trainer", "trainer", _TRAINER, 20_000, libraries="libraries"),
     )
 }
 """Small ones first. Trainer and engine are two targets of one Dockerfile, so they share every layer."""

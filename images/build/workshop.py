@@ -3,18 +3,19 @@
 Called by the main program.
 """
 
+import hashlib
 import json
 import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from images.build.builders import EPOCH, Builder, Order
-from images.build.catalogue import ROOT, ImagePlan
+from images.build.catalogue import DEBIAN, ROOT, SHARED, ImagePlan
 from images.build.contents import merge, read_layer
 from images.build.debian import ARCHIVES, CHECKSUMS, RELEASE, make_archives
 from images.build.errors import BuildError
@@ -103,7 +104,7 @@ class Workshop:
         for target in ("base", "build"):
             say(f"base: building {target} out of {folder.name}/*.tar")
             tag = f"{_TAGS}/{target}:{RELEASE}"
-            order = Order(tag, ROOT / "images/debian/Dockerfile", target, folder, cached=not self.settings.again)
+            order = Order(tag, DEBIAN, target, folder, cached=not self.settings.again)
             self.builder.build(order, self._log("base"))
             made.append(tag)
         return made[0], made[1]
@@ -116,8 +117,8 @@ class Workshop:
         """
         say(f"{plan.name} ({place}): building; {self._log(plan.name)} tells how far it is")
         began = time.monotonic()
-        order = self._order(plan, bases)
         self._log(plan.name).unlink(missing_ok=True)
+        order = self.order(plan, bases)
         self.builder.build(order, self._log(plan.name))
         layout = self.output / (f"{LAYOUT}-again" if self.settings.again else LAYOUT)
         say(f"{plan.name} ({place}): writing it to {layout}")
@@ -134,6 +135,20 @@ class Workshop:
         _check_size(plan, record)
         return record
 
+    def order(self, plan: ImagePlan, bases: tuple[str, str]) -> Order:
+        """What a builder is asked for; libraries that it has not are built first."""
+        base, build_base = bases
+        arguments = {
+            "BASE": base,
+            "BUILD_BASE": build_base,
+        }
+        if self.settings.torch_index and plan.with_torch:
+            arguments |= {"TORCH_INDEX": self.settings.torch_index, "TORCH_SHA256": self.settings.torch_sha256}
+        tag = f"{_TAGS}/{plan.name}:{'again' if self.settings.again else 'newest'}"
+        order = Order(tag, plan.dockerfile, plan.name, ROOT, arguments, self.secrets, cached=not self.settings.again)
+        taken = plan.libraries and order.cached and self.builder.reads_all
+        return self._upon_libraries(order, plan) if taken else order
+
     def _hand_over(self, tag: str, layout: Path, name: str) -> StoredImage:
         known = plain_layers(layout)
         with tempfile.TemporaryDirectory(prefix=".export-", dir=self.output) as folder:
@@ -146,17 +161,20 @@ class Workshop:
         """What the newest builds gave, by name."""
         return read_records(self.output)
 
-    def _order(self, plan: ImagePlan, bases: tuple[str, str]) -> Order:
-        base, build_base = bases
-        arguments = {
-            "BASE": base,
-            "BUILD_BASE": build_base,
-        }
-        if self.settings.torch_index and plan.with_torch:
-            arguments |= {"TORCH_INDEX": self.settings.torch_index, "TORCH_SHA256": self.settings.torch_sha256}
-        tag = f"{_TAGS}/{plan.name}:{'again' if self.settings.again else 'newest'}"
-        cached = not self.settings.again
-        return Order(tag, plan.dockerfile, plan.name, ROOT, arguments, self.secrets, cached=cached)
+    def _upon_libraries(self, order: Order, plan: ImagePlan) -> Order:
+        """The same, upon an image of its libraries, which is built where there is none of just these."""
+        tag = f"{_TAGS}/{plan.lock}-{plan.libraries}:{self._state_of_libraries(order, plan)}"
+        if not self.builder.has(tag):
+            self.builder.build(replace(order, tag=tag, target=plan.libraries), self._log(plan.name))
+        return replace(order, arguments={**order.arguments, "LIBRARIES": tag})
+
+    def _state_of_libraries(self, order: Order, plan: ImagePlan) -> str:
+        """A digest of all that they are made of, for a tag."""
+        state = hashlib.sha256(json.dumps(dict(order.arguments), sort_keys=True).encode())
+        base = () if self.settings.base else (self.output / "debian" / CHECKSUMS, DEBIAN)
+        for file in (order.dockerfile, plan.lock_file, *SHARED, *base):
+            state.update(hashlib.sha256(file.read_bytes()).digest())
+        return state.hexdigest()[:12]
 
     def _labels(self) -> dict[str, str]:
         titles = {

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from images.build.builders import find_builder
-from images.build.catalogue import IMAGES, ROOT, ImagePlan
+from images.build.catalogue import DEBIAN, IMAGES, ROOT, SHARED, ImagePlan
 from images.build.errors import BuildError as NoBuilder
 from images.build.settings import read_commit
 from images.build.workshop import Record, read_records
@@ -15,7 +15,7 @@ from tests.cluster.build.cache import BuildError, say
 __all__ = ["build_images", "outdated_images"]
 
 OUTPUT = ROOT / "build/images"
-EVERY = ("images/build", "images/assemble.py", "images/debian", "requirements/images/build.txt")
+EVERY = ("images/build", str(DEBIAN.parent), *map(str, SHARED))
 """What every image depends on."""
 
 

@@ -20,9 +20,11 @@ def target(plan: ImagePlan) -> str:
     """The instructions of an image's target, with those of the targets that it stands on before them."""
     stages = re.split(r"^(?=FROM )", plan.dockerfile.read_text(encoding="utf-8"), flags=re.MULTILINE)
     found = {name: (parent, text) for text in stages for parent, name in re.findall(r"^FROM (\S+) AS (\S+)", text)}
+    chosen = {f"${{{name}}}": stage for name, stage in re.findall(r"^ARG (\w+)=(\S+)$", stages[0], re.MULTILINE)}
     parts, name = [], plan.name
     while name in found:
-        name, text = found[name]
+        parent, text = found[name]
+        name = chosen.get(parent, parent)
         parts.append(text)
     assert name == "${BASE}"
     return "\n".join(reversed(parts))
