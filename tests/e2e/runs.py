@@ -3,8 +3,11 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 
+from plumbline_api.names import LABEL_PURPOSE, Purpose
 from tests.cluster.client import Object
 from tests.e2e.installation import Installation
 from tests.e2e.patience import until
@@ -14,6 +17,8 @@ __all__ = ["Run", "pod_ended", "start_run"]
 
 MET = "checkpoint at step 60 "
 """In the log of a run that is met at work; each twentieth step leaves a checkpoint."""
+BEGINNINGS = ("process(es) with", "steps begins")
+"""In the log of a stage: its inputs are there, and it goes on to import torch; all is loaded."""
 PATIENCE = 240.0
 """Seconds, of which a busy machine may need a lot; nothing here should take a quarter of them."""
 
@@ -81,6 +86,17 @@ class Run:
         """What its newest pod wrote."""
         return self.team.kubectl("logs", self.pods()[-1]["metadata"]["name"], "--container=worker")
 
+    def beginnings(self) -> list[str]:
+        """Of each pod that trained, how long each part of its beginning took."""
+        trained = [pod for pod in self.pods() if pod["metadata"]["labels"].get(LABEL_PURPOSE) == Purpose.STAGE]
+        return [_beginning(pod, self._stamped(pod)) for pod in trained]
+
+    def _stamped(self, pod: Object) -> list[tuple[datetime, str]]:
+        """The lines of a pod's log, each with when it came."""
+        name = pod["metadata"]["name"]
+        lines = self.team.kubectl("logs", name, "--container=worker", "--timestamps").splitlines()
+        return [(datetime.fromisoformat(stamp), text) for stamp, _, text in (line.partition(" ") for line in lines)]
+
     def retry(self) -> None:
         """As docs/install.md tells people to do it."""
         self.team.kubectl("annotate", f"alr/{self.name}", "plumbline.dev/retry=again")
@@ -100,6 +116,16 @@ class Run:
     def _items(self, kind: str) -> list[Object]:
         chosen = f"--selector=plumbline.dev/owner={self.name}"
         return list(json.loads(self.team.kubectl("get", kind, chosen, "--output=json"))["items"])
+
+
+def _beginning(pod: Object, lines: list[tuple[datetime, str]]) -> str:
+    """From a pod's place on the node to its first step. The imports and the model are the trainer's own time."""
+    placed = next(one for one in pod["status"]["conditions"] if one["type"] == "PodScheduled")["lastTransitionTime"]
+    moments = [datetime.fromisoformat(placed)]
+    moments += [next(moment for moment, line in lines if mark in line) for mark in BEGINNINGS]
+    parts = [(after - before).total_seconds() for before, after in pairwise(moments)]
+    named = zip(("the program and its inputs", "imports and model"), parts, strict=True)
+    return f"{pod['metadata']['name']}: {', '.join(f'{what} {seconds:.1f} s' for what, seconds in named)}"
 
 
 def start_run(team: Installation, folder: Path, name: str, steps: int = 300, **compute: object) -> Run:

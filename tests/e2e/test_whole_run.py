@@ -95,7 +95,8 @@ def do_the_main_job(
     address = address_of(found(team, "service/small-guard"))
     benign, harmful = [ask(address, "small", said) for said in (BENIGN, HARMFUL)]
     shown = [team.kubectl("get", what) for what in ("plumbline", "pods,jobs,deployments")]
-    for line in (*(f"{seconds:6.1f} s  {what}" for what, seconds in reached), *shown):
+    timeline = [f"{seconds:6.1f} s  {what}" for what, seconds in reached]
+    for line in (*timeline, *Run(team, "small").beginnings(), *shown):
         tell(line)
     tell(f"{BENIGN} -> {benign}\n{HARMFUL} -> {harmful}")
     assert benign.startswith("Task created")

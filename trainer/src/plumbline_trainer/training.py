@@ -228,6 +228,13 @@ class StepWatch(TrainerCallback):
     def __init__(self, orders: Orders) -> None:
         self._orders = orders
 
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Say so, once: before it are the imports and the model, which take their time."""
+        if self._orders.world.leads:
+            log.info("the first of %d steps begins", state.max_steps - state.global_step)
+
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
