@@ -12,6 +12,7 @@ from email.parser import Parser
 from pathlib import Path
 from typing import Final
 
+from images.build.compression import plain
 from images.build.layout import Blob, blob_path
 
 __all__ = ["Component", "Contents", "merge", "read_layer"]
@@ -76,7 +77,7 @@ def merge(layers: Iterable[Contents]) -> Contents:
 def _read(blob: Path) -> Contents:
     unpacked, files, release = 0, 0, ""
     components: list[Component] = []
-    with tarfile.open(blob, "r|*") as archive:
+    with plain(blob) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
         for member in archive:
             if not member.isreg():
                 continue

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from images.build.compression import compress
+from images.build.compression import MEDIA_TYPE, compress
 
 __all__ = [
     "CREATED",
@@ -79,12 +79,12 @@ def read_image(layout: Path, reference: str) -> StoredImage:
 
 
 def plain_layers(layout: Path) -> dict[str, Blob]:
-    """The layers that a layout has, by the digest of what they are uncompressed."""
+    """The layers that a layout has, compressed as they are today, by the digest of what they are uncompressed."""
     found: dict[str, Blob] = {}
     for entry in _images(layout):
         image = read_image(layout, entry["annotations"][REFERENCE])
         found |= zip(image.settings["rootfs"]["diff_ids"], image.layers, strict=True)
-    return found
+    return {plain: layer for plain, layer in found.items() if layer.media_type == MEDIA_TYPE}
 
 
 def adopt(raw: Path, layout: Path, reference: str, labels: Mapping[str, str], known: Mapping[str, Blob]) -> StoredImage:
@@ -164,7 +164,7 @@ def _compressed(raw: Path, plain: str, layout: Path) -> Blob:
     target = layout / f".{plain.rpartition(':')[2]}"
     digest, size = compress(blob_path(raw, plain), target)
     target.rename(blob_path(layout, digest))
-    return Blob(digest, size, "application/vnd.oci.image.layer.v1.tar+gzip")
+    return Blob(digest, size, MEDIA_TYPE)
 
 
 def _store(layout: Path, content: Any, media_type: str) -> dict[str, Any]:

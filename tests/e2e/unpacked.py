@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from images.build.compression import plain
 from images.build.layout import blob_path, read_image
 
 __all__ = ["Unpacked", "unpack"]
@@ -69,6 +70,9 @@ def unpack(layout: Path, reference: str, root: Path) -> Unpacked:
     image = read_image(layout, reference)
     root.mkdir(parents=True, exist_ok=True)
     for layer in image.layers:
-        archive = blob_path(layout, layer.digest)
-        subprocess.run(["tar", "-xf", str(archive), "-C", str(root)], check=True)  # noqa: S607
+        command = ["tar", "-x", "-C", str(root)]
+        with plain(blob_path(layout, layer.digest)) as archive, subprocess.Popen(command, stdin=subprocess.PIPE) as tar:
+            assert tar.stdin is not None
+            shutil.copyfileobj(archive, tar.stdin)
+        assert tar.returncode == 0, layer.digest
     return Unpacked(root, image.settings["config"])

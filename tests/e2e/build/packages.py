@@ -15,21 +15,18 @@ __all__ = ["PACKAGES", "PLUGINS", "find_program", "install_packages", "missing_p
 
 PACKAGES = {
     "apache2-utils": "htpasswd",
+    "buildah": "buildah",
     "containerd": "containerd",
     "containernetworking-plugins": "ptp",
     "docker-registry": "docker-registry",
     "git": "git",
     "iproute2": "ip",
     "nftables": "nft",
-    "pigz": "unpigz",
     "redis-server": "redis-server",
     "runc": "runc",
     "skopeo": "skopeo",
 }
-"""Each package, and the program for which it is there; who has that from elsewhere needs no package.
-
-containerd unpacks layers by unpigz where it finds it, and by itself, slower, elsewhere.
-"""
+"""Each package, and the program for which it is there; who has that from elsewhere needs no package."""
 PLUGINS = ("/usr/lib/cni", "/opt/cni/bin")
 """Where Debian and everybody else keep the plugins of the pod network."""
 ADMINISTRATION = ("/usr/sbin", "/sbin", *PLUGINS)

@@ -1,17 +1,18 @@
 """Layouts, layers, archives and bills of materials."""
 
-import gzip
 import hashlib
 import io
 import json
+import os
+import random
 import tarfile
-import zlib
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from images.build.archive import Entry, read_archive, write_archive
-from images.build.compression import compress
+from images.build.compression import compress, plain
 from images.build.contents import Component, Contents, merge, read_layer
 from images.build.debian import is_left_out
 from images.build.layout import CREATED, REFERENCE, Blob, adopt, blob_path, plain_layers, pretend, prune, read_image
@@ -43,7 +44,7 @@ def packed(files: dict[str, str]) -> bytes:
             member = tarfile.TarInfo(name)
             member.size = len(text)
             archive.addfile(member, io.BytesIO(text.encode()))
-    return gzip.compress(buffer.getvalue())
+    return zstandard.compress(buffer.getvalue())
 
 
 @pytest.fixture
@@ -112,7 +113,8 @@ def test_a_layer_that_is_there_is_taken_and_not_compressed_again(tmp_path: Path)
     second = adopt(raw, layout, "engine", LABELS, known)
     assert second.layers[0] == first.layers[0]
     assert second.layers[1] != first.layers[1]
-    assert gzip.decompress(blob_path(layout, second.layers[1].digest).read_bytes()) == b"changed"
+    with plain(blob_path(layout, second.layers[1].digest)) as stream:
+        assert stream.read() == b"changed"
     assert read_image(layout, "trainer") == first
 
 
@@ -130,17 +132,33 @@ def test_a_builder_is_told_of_layers_that_need_not_be_written(tmp_path: Path) ->
     assert sorted(path.name for path in tmp_path.glob("blobs/sha256/*")) == ["aa", "bb"]
 
 
-@pytest.mark.parametrize("size", [0, 1, (4 << 20) - 1, 4 << 20, (4 << 20) + 1, 9 << 20])
-def test_compressed_on_all_cores_it_is_one_ordinary_gzip_stream(tmp_path: Path, size: int) -> None:
+def test_a_layer_that_was_compressed_in_another_way_is_compressed_anew(tmp_path: Path) -> None:
+    layout = tmp_path / "oci"
+    image = adopt(built(tmp_path / "first", [b"base"], "a"), layout, "trainer", LABELS, {})
+    manifest = blob_path(layout, image.digest)
+    manifest.write_text(manifest.read_text().replace("tar+zstd", "tar+gzip"))
+    assert plain_layers(layout) == {}
+
+
+@pytest.mark.parametrize("size", [0, 1, 131_072, 9 << 20])
+def test_compressed_on_all_cores_it_is_one_stream_that_anybody_reads(tmp_path: Path, size: int) -> None:
     content = (b"0123456789abcdef" * 8191 + bytes(range(256))) * (size // 131312 + 1)
     (tmp_path / "plain").write_bytes(content[:size])
     digest, length = compress(tmp_path / "plain", tmp_path / "packed")
     packed = (tmp_path / "packed").read_bytes()
     assert (digest, length) == (f"sha256:{hashlib.sha256(packed).hexdigest()}", len(packed))
-    stream = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    stream = zstandard.ZstdDecompressor().decompressobj()
     assert stream.decompress(packed) == content[:size]
     assert stream.eof
     assert stream.unused_data == b""
+
+
+@pytest.mark.parametrize("cores", [1, 2, 3, 64])
+def test_the_number_of_cores_makes_no_difference(tmp_path: Path, cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "plain").write_bytes(random.Random(1).randbytes(3 << 20) * 8)
+    usual = compress(tmp_path / "plain", tmp_path / "packed")
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    assert compress(tmp_path / "plain", tmp_path / "packed") == usual
 
 
 def test_what_no_image_needs_is_removed(layout: Path) -> None:
