@@ -8,7 +8,7 @@ PYTHON ?=
 BIN := .venv/bin
 CHECKED := crds store operator trainer images tests examples
 SLOW := local or cluster or bench or e2e or real
-CLUSTER_TESTS = $(BIN)/python -m tests.cluster.build && $(BIN)/python -m pytest -m cluster tests
+CLUSTER_TESTS = $(BIN)/python -m tests.cluster.build && $(BIN)/python -m pytest -n 2 -m cluster tests
 # Programs that write files into the repository, and what they write: make verify compares.
 GENERATORS := '-m plumbline_api.schemas crds/schemas' '-m plumbline_api.crd crds' '-m plumbline_api.pages docs' \
   '-m plumbline_operator.kube.chart charts/plumbline docs/install.md'
@@ -35,7 +35,7 @@ demo-real: setup ## the same with a real 135M model and published attack prompts
 test: setup ## every test but the opt-in ones (the first time it builds Kubernetes: about 13 minutes)
 	@began=$$SECONDS; \
 	if echo 'test: 1 of 3, unit and contract' && $(BIN)/python -m pytest -n 2 -m 'not ($(SLOW))' tests \
-	&& echo 'test: 2 of 3, whole programs on this machine' && $(BIN)/python -m pytest -m local tests \
+	&& echo 'test: 2 of 3, whole programs on this machine' && $(BIN)/python -m pytest -n 2 -m local tests \
 	&& echo 'test: 3 of 3, a real control plane' && $(CLUSTER_TESTS); \
 	then echo "test: PASSED in $$((SECONDS - began)) s"; \
 	else echo "test: FAILED after $$((SECONDS - began)) s"; exit 1; fi

@@ -6,7 +6,11 @@ import sys
 import hypothesis
 import pytest
 
+from tests.cluster.faults.ledger import FAULTS, Fault, table
+from tests.support.checkout import ROOT
 from tests.support.reachable import is_here
+
+TABLE = ROOT / "build/faults.md"
 
 SECONDS = {"local": 600, "cluster": 300, "bench": 300, "e2e": 300, "real": 3600}
 
@@ -42,6 +46,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         limits = [limit for name, limit in SECONDS.items() if item.get_closest_marker(name)]
         if limits:
             item.add_marker(pytest.mark.timeout(max(limits)))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show what tests told, whichever process they ran in; keep the table of faults."""
+    reports = [report for several in terminalreporter.stats.values() for report in several]
+    told = [told for report in reports for told in getattr(report, "user_properties", ())]
+    sections = {title: text for title, text in told if title != FAULTS}
+    if rows := [Fault(**row) for title, row in told if title == FAULTS]:
+        sections[FAULTS] = table(rows)
+        TABLE.parent.mkdir(parents=True, exist_ok=True)
+        TABLE.write_text(sections[FAULTS], encoding="utf-8")
+    for title, text in sections.items():
+        terminalreporter.section(title)
+        terminalreporter.write_line(text)
 
 
 def _stay_on_this_machine(event: str, args: tuple[object, ...]) -> None:

@@ -197,12 +197,3 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
         lines = (f"{seconds:6.1f} s  {what}" for what, seconds in reached)
         report.user_properties.append(("start of the real node", "\n".join(lines)))
     return report
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Show what tests told."""
-    reports = [report for several in terminalreporter.stats.values() for report in several]
-    told = dict(told for report in reports for told in getattr(report, "user_properties", ()))
-    for title, text in told.items():
-        terminalreporter.section(title)
-        terminalreporter.write_line(text)

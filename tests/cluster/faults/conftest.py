@@ -3,26 +3,20 @@
 import gc
 import warnings
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 
 from tests.cluster.client import KubeClient
 from tests.cluster.controlplane import ControlPlane
-from tests.cluster.faults.ledger import Fault, Ledger
+from tests.cluster.faults.ledger import FAULTS, Fault
 from tests.cluster.faults.nodes import Nodes, nodes
 from tests.cluster.faults.witness import Witness, witnessing
 from tests.cluster.operating import serve_kinds
-from tests.support.checkout import ROOT
 
-TABLE = ROOT / "build/faults.md"
 UNCLOSED = "unclosed <socket|unclosed transport"
-LEDGER = pytest.StashKey[Ledger]()
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Begin an empty table."""
-    config.stash[LEDGER] = Ledger()
+OPENED = pytest.StashKey[list[Fault]]()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -35,20 +29,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
-    """A fault whose test fails was not survived."""
+    """Hand on the rows of a test when it is over. A fault whose test fails was not survived."""
     report = yield
-    if report.failed:
-        item.config.stash[LEDGER].fail(item.nodeid)
+    faults = item.stash.get(OPENED, [])
+    for fault in faults:
+        fault.survived = fault.survived and not report.failed
+    if report.when == "teardown":
+        report.user_properties += [(FAULTS, asdict(fault)) for fault in faults]
     return report
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print the table, and keep it."""
-    ledger = config.stash[LEDGER]
-    if ledger.faults:
-        ledger.write(TABLE)
-        terminalreporter.section("faults")
-        terminalreporter.write(ledger.table())
 
 
 @pytest.fixture(autouse=True)
@@ -63,8 +51,14 @@ def collect_half_made_connections() -> Iterator[None]:
 @pytest.fixture
 def open_fault(request: pytest.FixtureRequest) -> Callable[[str, str], Fault]:
     """Opens a row of the fault table: the fault, and where it is injected."""
-    ledger = request.config.stash[LEDGER]
-    return lambda name, where: ledger.open(request.node.nodeid, name, where)
+    opened: list[Fault] = request.node.stash.setdefault(OPENED, [])
+
+    def fault(name: str, where: str) -> Fault:
+        made = Fault(name, where)
+        opened.append(made)
+        return made
+
+    return fault
 
 
 @pytest.fixture

@@ -1,10 +1,12 @@
-"""The fault table: one row per fault, counted by the tests themselves, written to build/faults.md at the end."""
+"""The fault table: one row per fault, counted by the tests themselves."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
-__all__ = ["Fault", "Ledger"]
+__all__ = ["FAULTS", "Fault", "table"]
+
+FAULTS = "faults"
+"""What rows are told as by the process in which a test ran."""
 
 HEADINGS = ("fault", "where", "struck", "objects", "duplicates", "lost", "verdict")
 
@@ -44,36 +46,14 @@ class Fault:
         return self.name, self.where, *(f"{number:,}" for number in numbers), "survived" if self.survived else "FAILED"
 
 
-@dataclass
-class Ledger:
-    """All faults of one session, by the test that injects them."""
-
-    faults: dict[str, list[Fault]] = field(default_factory=dict)
-
-    def open(self, test: str, name: str, where: str) -> Fault:
-        """A row, which counts as survived until its test fails."""
-        made = Fault(name, where)
-        self.faults.setdefault(test, []).append(made)
-        return made
-
-    def fail(self, test: str) -> None:
-        """The test has failed, and its rows with it."""
-        for fault in self.faults.get(test, ()):
-            fault.survived = False
-
-    def table(self) -> str:
-        """Markdown; rows of equal fault and place are one."""
-        rows = [HEADINGS, *(fault.cells for fault in merged(one for found in self.faults.values() for one in found))]
-        widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
-        lines = [
-            "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
-        ]
-        return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]]) + "\n"
-
-    def write(self, path: Path) -> None:
-        """Keep the table as a file."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(self.table(), encoding="utf-8")
+def table(faults: Iterable[Fault]) -> str:
+    """Markdown; rows of equal fault and place are one."""
+    rows = [HEADINGS, *(fault.cells for fault in merged(faults))]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
+    ]
+    return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]]) + "\n"
 
 
 def merged(faults: Iterable[Fault]) -> list[Fault]:
