@@ -139,6 +139,23 @@ def _broken_gates() -> Iterator[Broken]:
     yield broken("spec", "compute must leave nodes at 1: an evaluation runs in one pod", {"spec.compute.nodes": 2})
 
 
+_OPTIONS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "args is for type vllm only: Plumbline's own engine takes none": {"type": "transformers"},
+    "args may name dtype, enable-prefix-caching, enforce-eager, gpu-memory-utilization, kv-cache-dtype, "
+    "kv-cache-memory-bytes, max-model-len, max-num-batched-tokens, max-num-seqs, quantization, seed, and nothing else": {
+        "args": {"trust-remote-code": "true"}
+    },
+    'args must be "true" or "false" for enable-prefix-caching and enforce-eager': {"args": {"enforce-eager": "1"}},
+    "args must be a number for gpu-memory-utilization, kv-cache-memory-bytes, max-model-len, max-num-batched-tokens, "
+    "max-num-seqs, seed": {"args": {"seed": "auto"}},
+}
+
+
+def _broken_engines(kind: Kind) -> Iterator[Broken]:
+    for rule, changes in _OPTIONS.items():
+        yield Broken(kind, "spec.engine", rule, _inside("spec.engine", changes))
+
+
 _SERVED_BY_ONE: Final = Broken(
     Kind.GUARDED_INFERENCE,
     "spec",
@@ -151,6 +168,7 @@ BROKEN: Final = (
     *_broken_runs(),
     *_broken_suites(),
     *_broken_gates(),
+    *(broken for kind in (Kind.EVAL_GATE, Kind.GUARDED_INFERENCE) for broken in _broken_engines(kind)),
     *(
         broken
         for kind in (Kind.ALIGNMENT_RUN, Kind.EVAL_GATE, Kind.GUARDED_INFERENCE)

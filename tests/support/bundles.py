@@ -19,7 +19,7 @@ from tests.support.checkout import ROOT
 
 __all__ = ["NAMES", "VERSION", "bundle", "flip", "openssl", "reseal", "small_images", "write_pair"]
 
-NAMES = ("operator", *(image.value for image in Image))
+NAMES = ("operator", *(image.value for image in Image if image.required))
 VERSION = "0.1.0"
 MEDIA = "application/vnd.oci.image.index.v1+json"
 

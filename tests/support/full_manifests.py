@@ -104,11 +104,12 @@ _SPECS: Final[Mapping[Kind, Any]] = {
                 "enforcement": "Reported",
             },
         ],
+        "engine": {"type": "vllm", "args": {"max-model-len": "4096", "enforce-eager": "true"}},
         "compute": {"nodes": 1, "cpu": "1", "memory": "2Gi", **_PLACE},
     },
     Kind.GUARDED_INFERENCE: {
         "gate": {"name": "gate"},
-        "engine": {"type": "transformers", "maxTokens": 128},
+        "engine": {"type": "vllm", "args": {"dtype": "bfloat16"}, "maxTokens": 128},
         "compute": {"nodes": 1, "cpu": "1.5", "memory": "2Gi", **_PLACE},
         "guard": {
             "rules": {"configMap": {"name": "guard-rules"}},

@@ -16,7 +16,7 @@ from plumbline_operator.plan.stages import plan_stage
 from tests.support import build
 from tests.support.world import key_of
 
-__all__ = ["BUCKET", "CLUSTER", "COMPUTE", "DNS", "evaluation", "pod_templates", "serving", "stage"]
+__all__ = ["BUCKET", "CLUSTER", "COMPUTE", "DNS", "VLLM", "evaluation", "pod_templates", "serving", "stage"]
 
 DNS = {"ports": [{"port": 53, "protocol": "UDP"}]}
 CLUSTER = replace(
@@ -57,6 +57,8 @@ COMPUTE: dict[str, Any] = {
     "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
 }
 """A compute block with everything in it."""
+VLLM: dict[str, Any] = {"type": "vllm", "args": {"max-model-len": "4096", "enforce-eager": "true"}}
+"""The engine of somebody else's."""
 MODEL = Input(uri=CLUSTER.store, digest=build.digest("model"))
 
 
@@ -71,7 +73,7 @@ def stage(runtime: Runtime = CLUSTER, options: dict[str, object] | None = None, 
 def evaluation(runtime: Runtime = CLUSTER, **spec: Any) -> tuple[Child, ...]:
     """The children of one execution of a suite."""
     gate = build.gate(**spec)
-    children = plan_evaluation(key_of(gate), build.suite(), MODEL, gate.spec.compute, runtime, attempt=1)
+    children = plan_evaluation(key_of(gate), gate, build.suite(), MODEL, runtime, attempt=1)
     return (*plan_job_policy(key_of(gate), runtime), *children)
 
 
@@ -92,4 +94,9 @@ def pod_templates(runtime: Runtime = CLUSTER) -> Mapping[str, dict[str, Any]]:
         "serving": serving(runtime),
         "serving, full": serving(runtime, compute=COMPUTE, replicas=2),
     }
+    if Image.VLLM in runtime.images:
+        made |= {
+            "evaluation, vllm": evaluation(runtime, compute=COMPUTE, engine=VLLM),
+            "serving, vllm": serving(runtime, compute=COMPUTE, engine=VLLM),
+        }
     return {name: children[-1].manifest["spec"]["template"] for name, children in made.items()}

@@ -25,7 +25,7 @@ ResourceName = Annotated[
 
 
 class Gpu(Document):
-    """GPUs of one pod. They are asked for and counted; this version's programs compute on the CPU nonetheless."""
+    """GPUs of one pod. Engine vllm computes on them; this version's own programs compute on the CPU nonetheless."""
 
     product: ResourceName = "nvidia.com/gpu"
     """The resource that the cluster's device plugin offers."""

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from plumbline_api.compute import Compute
 from plumbline_api.constraints import Checked, Unique, constraint, exactly_one
+from plumbline_api.engine import Engine
 from plumbline_api.meta import Conditions, ObjectMeta, ObservedGeneration
 from plumbline_api.metrics import SELECTOR_PATTERN, JudgeQuality, Label, MetricName, parse_selector
 from plumbline_api.model import Document, Timestamp
@@ -162,6 +163,8 @@ class EvalGateSpec(Document):
     """The RedTeamSuites that are executed against subject and baseline."""
     rules: Annotated[tuple[Rule, ...], Field(min_length=1, max_length=64)]
     """Every rule must hold in every suite."""
+    engine: Engine = Field(default_factory=Engine)
+    """What computes the answers that are judged; what passes is served by an engine of this type and precision."""
     compute: Compute = Field(default_factory=Compute)
     """What the engine of one evaluation Job may use."""
 
@@ -252,11 +255,11 @@ class EvalGateStatus(Document):
     baseline: Digest | None = None
     """The model it was compared with."""
     binding: Digest | None = None
-    """Digest of all that the verdict depends on: subject, baseline, suites, rules, images of evaluator and engine."""
+    """Digest of all that the verdict depends on: models, suites, rules, engine, images of evaluator and engine."""
     software: Digest | None = None
     """Digest of the images among them; a verdict of another release's images lets nothing new through."""
     standing: Digest | None = None
-    """Digest of subject, baseline, suites and rules that passed; while they are evaluated again only because images
+    """Digest of models, suites, rules and engine that passed; while they are evaluated again only because images
     are others, what is served goes on."""
     rows: Annotated[tuple[RuleRow, ...], Field(max_length=512)] = ()
     """One row per rule and suite."""

@@ -1,12 +1,12 @@
 """GuardedInference: serve the subject that passed this gate, behind this guard."""
 
-from enum import StrEnum
 from typing import Annotated
 
 from pydantic import Field
 
 from plumbline_api.compute import Compute
 from plumbline_api.constraints import constraint
+from plumbline_api.engine import Engine
 from plumbline_api.meta import Conditions, ObjectMeta, ObservedGeneration
 from plumbline_api.model import Document
 from plumbline_api.names import API_VERSION, Kind
@@ -15,23 +15,14 @@ from plumbline_api.scalars import ApiVersion, Digest
 from plumbline_api.sources import NamedRef
 
 __all__ = [
-    "Engine", "EngineType", "Guard", "GuardLimits", "GuardedInference", "GuardedInferenceSpec",
-    "GuardedInferenceStatus", "Refusal", "RulesSource", "Served",
+    "Guard", "GuardLimits", "GuardedInference", "GuardedInferenceSpec", "GuardedInferenceStatus", "Refusal",
+    "RulesSource", "Served", "ServingEngine",
 ]  # fmt: skip
 
 
-class EngineType(StrEnum):
-    """Engines that can serve a model."""
+class ServingEngine(Engine):
+    """The engine of a served model."""
 
-    TRANSFORMERS = "transformers"
-    """transformers on CPU or GPU; no batching across requests."""
-
-
-class Engine(Document):
-    """What computes the answers; it listens on loopback only."""
-
-    type: EngineType = EngineType.TRANSFORMERS
-    """The engine."""
     max_tokens: Annotated[int, Field(ge=1, le=32768)] = 256
     """Longest answer a client may ask for."""
 
@@ -79,8 +70,8 @@ class GuardedInferenceSpec(Document):
 
     gate: NamedRef
     """The EvalGate whose passed subject is served."""
-    engine: Engine = Field(default_factory=Engine)
-    """What computes the answers."""
+    engine: ServingEngine = Field(default_factory=ServingEngine)
+    """What computes the answers; of the type and the precision that the gate has judged the model with."""
     compute: Compute = Field(default_factory=Compute)
     """What the serving pod may use."""
     guard: Guard = Field(default_factory=Guard)

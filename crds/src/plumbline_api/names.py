@@ -11,6 +11,7 @@ __all__ = [
     "CATEGORY",
     "CONTAINER_ENGINE",
     "CONTAINER_GUARD",
+    "CONTAINER_MODEL",
     "CONTAINER_WORKER",
     "ENV_HOST",
     "ENV_MASTER_ADDRESS",
@@ -41,6 +42,7 @@ __all__ = [
     "LABEL_STAGE",
     "LABEL_SUBJECT",
     "LABEL_SUITE",
+    "MOUNT_MODEL",
     "MOUNT_POLICY",
     "MOUNT_RUN",
     "MOUNT_SCRATCH",
@@ -120,6 +122,8 @@ MOUNT_RUN: Final = "/plumbline/run"
 """Where a Job finds its RunFile."""
 MOUNT_WORK: Final = "/plumbline/work"
 """Scratch space and checkpoints of a Job."""
+MOUNT_MODEL: Final = "/plumbline/model"
+"""Where an engine that knows no store finds its model, written by the container that was there before it."""
 MOUNT_SCRATCH: Final = "/tmp"  # noqa: S108 - a volume of the pod's own
 """Where any program of a pod may write; everything else but MOUNT_WORK is read-only."""
 MOUNT_POLICY: Final = "/plumbline/policy"
@@ -180,6 +184,8 @@ SUMMARY_LIMIT_BYTES: Final = 4096
 CONTAINER_WORKER: Final = "worker"
 CONTAINER_ENGINE: Final = "engine"
 CONTAINER_GUARD: Final = "guard"
+CONTAINER_MODEL: Final = "model"
+"""Checks the model out of the store, for an engine that knows no store."""
 PORT_ENGINE: Final = "engine"
 PORT_GUARD: Final = "guard"
 PORT_MASTER: Final = "master"
@@ -222,6 +228,13 @@ class Image(StrEnum):
     """plumbline-engine."""
     GUARD = "guard"
     """plumbline-guard."""
+    VLLM = "vllm"
+    """vLLM's own image, where a site has one: what asks for it elsewhere is refused, and nothing else."""
+
+    @property
+    def required(self) -> bool:
+        """Whether an installation has to name it."""
+        return self is not Image.VLLM
 
 
 class Purpose(StrEnum):

@@ -12,7 +12,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from plumbline_api import compute, meta, scalars
+from plumbline_api import compute, engine, meta, scalars
 from plumbline_api.fields import fields_at
 from plumbline_api.positions import Path
 from plumbline_api.suggestions import UnknownName, nearest
@@ -62,6 +62,7 @@ _BY_PATTERN: Final = {_pattern_of(getattr(scalars, name)): words for name, words
 _BY_PATTERN[_pattern_of(meta.LabelKey)] = "a key of a label, such as app or example.org/app"
 _BY_PATTERN[_pattern_of(meta.AnnotationKey)] = "a key of an annotation, such as note or example.org/note"
 _BY_PATTERN[_pattern_of(meta.LabelValue)] = "a value of a label: letters, digits, '-', '_' and '.', at most 63"
+_BY_PATTERN[_pattern_of(engine.ArgumentValue)] = "a value of an option: lower-case letters, digits, '.', '_' and '-'"
 _BY_PATTERN[_pattern_of(compute.ResourceName)] = "a resource with its domain, such as nvidia.com/gpu"
 
 

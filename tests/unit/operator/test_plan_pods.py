@@ -5,7 +5,15 @@ from typing import Any
 
 import pytest
 
-from plumbline_api.names import CONTAINER_ENGINE, CONTAINER_GUARD, MOUNT_SCRATCH, MOUNT_STORE_AUTHORITY, ExitCode
+from plumbline_api.names import (
+    CONTAINER_ENGINE,
+    CONTAINER_GUARD,
+    ENV_TRUST,
+    MOUNT_SCRATCH,
+    MOUNT_STORE_AUTHORITY,
+    ExitCode,
+    Image,
+)
 from plumbline_operator.observed import ObjectStore
 from tests.support import build, planned
 
@@ -17,6 +25,11 @@ every_pod = pytest.mark.parametrize("template", TEMPLATES.values(), ids=TEMPLATE
 def containers(template: Manifest) -> list[Manifest]:
     spec = template["spec"]
     return [*spec.get("initContainers", []), *spec["containers"]]
+
+
+def knows_store(container: Manifest) -> bool:
+    """The guard and a stranger's engine touch no artifact."""
+    return container["name"] != CONTAINER_GUARD and container["image"] != build.RUNTIME.images[Image.VLLM]
 
 
 def job_spec(**more: Any) -> Manifest:
@@ -72,22 +85,32 @@ def test_each_program_has_a_service_account_of_its_own(name: str, account: str) 
 
 
 @every_pod
-def test_the_store_is_mounted_for_all_but_the_guard(template: Manifest) -> None:
+def test_the_store_is_mounted_for_all_but_the_guard_and_a_strangers_engine(template: Manifest) -> None:
     for container in containers(template):
         paths = {mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] == "store"}
-        assert paths == (set() if container["name"] == CONTAINER_GUARD else {"/plumbline/store"})
+        assert paths == ({"/plumbline/store"} if knows_store(container) else set())
+
+
+TRUSTING = planned.pod_templates(replace(planned.CLUSTER, trust="keys"))
+
+
+@pytest.mark.parametrize("template", TRUSTING.values(), ids=TRUSTING)
+def test_who_reads_artifacts_is_told_whose_signatures_count(template: Manifest) -> None:
+    for container in containers(template):
+        told = {entry["name"]: entry.get("value") for entry in container["env"]}
+        assert told.get(ENV_TRUST) == ("keys" if knows_store(container) else None)
 
 
 IN_BUCKET = planned.pod_templates(planned.BUCKET)
 
 
 @pytest.mark.parametrize("template", IN_BUCKET.values(), ids=IN_BUCKET)
-def test_an_object_store_is_reached_by_variables_that_all_but_the_guard_have(template: Manifest) -> None:
+def test_an_object_store_is_reached_by_variables_that_these_do_not_have_either(template: Manifest) -> None:
     for container in containers(template):
         plain = {entry["name"]: entry["value"] for entry in container["env"] if "value" in entry}
         secret = {entry["name"]: entry["valueFrom"] for entry in container["env"] if "valueFrom" in entry}
         mounts = {mount["mountPath"]: mount for mount in container["volumeMounts"]}
-        if container["name"] == CONTAINER_GUARD:
+        if not knows_store(container):
             assert not secret
             assert not [name for name in plain if name.startswith("AWS_")]
             assert MOUNT_STORE_AUTHORITY not in mounts

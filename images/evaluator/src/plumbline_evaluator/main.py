@@ -1,4 +1,4 @@
-"""The command `plumbline-evaluator`: run an evaluation, count a suite's cases, measure the judge.
+"""The command `plumbline-evaluator`: run an evaluation, check a model out, count a suite's cases, measure the judge.
 
 The only module of this package that reads the environment and writes to the terminal. It turns every known failure
 into a sentence, a summary and an exit code.
@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from plumbline_api.reasons import Reason
 from plumbline_api.redteam import RedTeamSuite
 from plumbline_api.report import Result, Summary
 from plumbline_api.runfile import RunFile
+from plumbline_evaluator.checkout import check_out
 from plumbline_evaluator.errors import BadInstallation, BadOrders, EvaluationError, Stopped
 from plumbline_evaluator.execution import Surroundings, execute
 from plumbline_evaluator.judge import Calibration
@@ -41,7 +43,8 @@ def main() -> None:
     """Parse the command line, do it, and exit with its code."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     options = _parser().parse_args()
-    sys.exit({"run": _run, "cases": _cases, "judge": _judge}[options.command](options))
+    commands = {"run": _run, "checkout": _checkout, "cases": _cases, "judge": _judge}
+    sys.exit(commands[options.command](options))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -52,6 +55,10 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--work", type=Path, required=True, help="a folder that outlives this attempt")
     run.add_argument("--target", required=True, help="OpenAI-compatible address, ending in /v1")
     run.add_argument("--wait", type=float, default=300.0, help="seconds the target may take to come up (300)")
+    checkout = commands.add_parser("checkout", help="put a model of the store into a folder, verified")
+    checkout.add_argument("--model", required=True, metavar="URI", help="the store, e.g. s3://bucket/prefix")
+    checkout.add_argument("--digest", required=True, metavar="SHA256", help="the model's digest in the store")
+    checkout.add_argument("--into", type=Path, required=True, metavar="DIR", help="the folder, which appears then")
     cases = commands.add_parser("cases", help="count the cases of a suite, without asking them")
     cases.add_argument("--suite", type=Path, required=True, help="a manifest of one RedTeamSuite")
     judge = commands.add_parser("judge", help="measure the judge on labelled answers")
@@ -91,16 +98,25 @@ def _leave(summary: Summary, code: int) -> int:
 
 def _attempt(file: Path, around: Surroundings) -> tuple[Summary, int]:
     """The summary and the exit code, whatever happens."""
-    try:
+
+    def work() -> Summary:
         run = _read_run_file(file)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_stoppable(run, around)), ExitCode.OK
+            return runner.run(_stoppable(run, around))
+
+    return _told(work, around.work)
+
+
+def _told(work: Callable[[], Summary], place: Path) -> tuple[Summary, int]:
+    """What came of some work in a folder, and the exit code: every known failure as a summary."""
+    try:
+        return work(), ExitCode.OK
     except Stopped as error:
         return Summary(result=Result.PREEMPTED, reason=error.reason, message=str(error)[:512]), error.exit_code
     except (EvaluationError, StoreError) as error:
         return _failure(error.reason, str(error)), error.exit_code
     except OSError as error:
-        fact = f"{error.filename or around.work}: {error.strerror}; free space or check the folder's mode, run again"
+        fact = f"{error.filename or place}: {error.strerror}; free space or check the folder's mode, run again"
         return _failure(Reason.BAD_CONFIGURATION, fact), ExitCode.BAD_CONFIG
     except Exception as error:
         log.exception("this is a defect of the evaluator")
@@ -131,6 +147,17 @@ def _read_run_file(path: Path) -> RunFile:
         raise BadOrders(f"{path}: cannot be read ({error.strerror}); name the RunFile with --file") from error
     except ValidationError as error:
         raise BadOrders(f"{path}: not a RunFile this version reads: {_problems(error)}") from error
+
+
+def _checkout(options: argparse.Namespace) -> int:
+    """For an engine that knows no store; what went wrong is left as a summary, success needs no word."""
+    trust = os.environ.get(ENV_TRUST)
+    summary, code = _told(lambda: check_out(options.model, options.digest, options.into, trust), options.into)
+    if code == ExitCode.OK:
+        log.info("%s", summary.message)
+        return code
+    log.error("%s: %s", summary.reason, summary.message)
+    return _leave(summary, code)
 
 
 def _cases(options: argparse.Namespace) -> int:

@@ -105,7 +105,8 @@ class Target:
         body = await self._exchange("GET", self._models, None, aiohttp.ClientTimeout(total=10))
         try:
             models = orjson.loads(body)["data"]
-            name, served = str(models[0]["id"]), models[0].get("digest")
+            # An engine that knows no digests serves the model under its digest as a name.
+            name, served = str(models[0]["id"]), models[0].get("digest", models[0]["id"])
         except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
             raise RequestFailed("the list of models could not be read", transient=False) from error
         if served != digest:

@@ -155,10 +155,13 @@ async def read_whole(response: aiohttp.ClientResponse) -> bytes:
 
 
 def _served(raw: bytes) -> list[tuple[str, object]]:
-    """Names and digests of the models that the engine lists."""
+    """Names and digests of the models that the engine lists.
+
+    An engine that knows no digests serves the model under its digest as a name.
+    """
     try:
         listed = orjson.loads(raw)["data"]
-        return [(str(model["id"]), model.get("digest")) for model in listed]
+        return [(str(model["id"]), model.get("digest", model["id"])) for model in listed]
     except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError):
         return []
 

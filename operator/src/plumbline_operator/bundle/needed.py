@@ -1,11 +1,15 @@
 """The one list of images: all that the chart or the operator can ever use, from the chart's values. Pure.
 
+An image of somebody else's, which no release needs, is one of them once the values name its digest.
+
 Read by whoever writes, verifies or pushes a bundle. A test renders the chart and plans every pod, and compares.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from plumbline_api.names import Image
 
 __all__ = ["NeededImage", "needed_images"]
 
@@ -44,4 +48,9 @@ def needed_images(values: Mapping[str, Any], version: str) -> tuple[NeededImage,
             digest=image.get("digest", ""),
         )
         for name, image in sorted(values["images"].items())
+        if image.get("digest") or not _is_optional(name)
     )
+
+
+def _is_optional(name: str) -> bool:
+    return name in tuple(Image) and not Image(name).required

@@ -84,7 +84,7 @@ def plan_executions(
     made = []
     for suite in suites:
         for role, model in models.items():
-            children = plan_evaluation(observed.key, suite, model, gate.spec.compute, observed.runtime, status.attempt)
+            children = plan_evaluation(observed.key, gate, suite, model, observed.runtime, status.attempt)
             made.append(Execution(suite, role, model, children, jobs.get(children[-1].ref.name)))
     return tuple(made)
 

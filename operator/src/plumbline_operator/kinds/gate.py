@@ -16,12 +16,13 @@ from plumbline_api.runfile import Input
 from plumbline_api.sources import SubjectSource
 from plumbline_operator.decision import Child, Decision, Event, EventType
 from plumbline_operator.gates.verdict import judge_rule, overall
+from plumbline_operator.kinds.engines import lacking_image
 from plumbline_operator.kinds.executions import Execution, plan_executions, running, tell_progress
 from plumbline_operator.kinds.references import be_patient, from_input, from_run, outdated
 from plumbline_operator.kinds.silence import next_silence
 from plumbline_operator.kinds.waiting import next_look, soonest
 from plumbline_operator.observed import ChildRef, JobPhase, Observed
-from plumbline_operator.plan.evaluation import software_of
+from plumbline_operator.plan.engines import engine_content, software_of
 from plumbline_operator.plan.inputs import BASELINE, SUBJECT
 from plumbline_operator.plan.network import plan_job_policy
 from plumbline_operator.status.conditions import Done, Fact, Outcome, Stopped, Working, write_conditions
@@ -36,7 +37,7 @@ class _Question:
     models: dict[str, Input]
     suites: tuple[RedTeamSuite, ...]
     content: str
-    """Digest of models, suites and rules."""
+    """Digest of models, suites, rules and the engine's options."""
     software: str
     """Digest of the images that answer it."""
 
@@ -142,6 +143,9 @@ def _bind(status: EvalGateStatus, question: _Question, standing: str | None) -> 
 
 def _ask(gate: EvalGate, observed: Observed) -> _Question | Working | Stopped:
     """Models and suites, or what is missing."""
+    lack = lacking_image(gate.spec.engine, observed.runtime)
+    if lack is not None:
+        return lack
     suites = []
     for ref in gate.spec.suites:
         suite = observed.suites.get(ref.name)
@@ -158,7 +162,8 @@ def _ask(gate: EvalGate, observed: Observed) -> _Question | Working | Stopped:
         if not isinstance(found, Input):
             return found
         models[role] = found
-    return _Question(models, tuple(suites), _content(gate, models, suites), software_of(observed.runtime))
+    software = software_of(observed.runtime, gate.spec.engine)
+    return _Question(models, tuple(suites), _content(gate, models, suites), software)
 
 
 def _model(role: str, source: SubjectSource, observed: Observed) -> Input | Working | Stopped:
@@ -173,6 +178,7 @@ def _content(gate: EvalGate, models: dict[str, Input], suites: list[RedTeamSuite
             "models": {role: model.digest for role, model in models.items()},
             "suites": {suite.metadata.name: suite.spec.dump() for suite in suites},
             "rules": [rule.dump() for rule in gate.spec.rules],
+            **engine_content(gate.spec.engine),
         }
     )
 

@@ -17,10 +17,11 @@ from plumbline_api.reasons import ConditionType, Phase, Reason
 from plumbline_api.rules import GuardRules
 from plumbline_api.runfile import Input
 from plumbline_operator.decision import Child, Decision, Event, EventType
+from plumbline_operator.kinds.engines import lacking_image, other_engine
 from plumbline_operator.kinds.references import be_patient
 from plumbline_operator.kinds.waiting import is_given_up, next_look
 from plumbline_operator.observed import ChildRef, DeploymentState, Observed
-from plumbline_operator.plan.evaluation import software_of
+from plumbline_operator.plan.engines import software_of
 from plumbline_operator.plan.serving import plan_front, plan_serving
 from plumbline_operator.status.conditions import Done, Fact, Outcome, Stopped, Working, find_condition, write_conditions
 
@@ -76,7 +77,11 @@ def _subject(wanted: GuardedInference, observed: Observed) -> Input | Working | 
     state = observed.gates.get(name)
     if state is None:
         return Stopped(Reason.NOT_FOUND, f"spec.gate names EvalGate {name}, which does not exist; apply it first")
-    outdated = state.status.verdict is not None and state.status.software != software_of(observed.runtime)
+    engine, judged = wanted.spec.engine, state.gate.spec.engine
+    unusable = other_engine(engine, state.gate) or lacking_image(engine, observed.runtime)
+    if unusable is not None:
+        return unusable
+    outdated = state.status.verdict is not None and state.status.software != software_of(observed.runtime, judged)
     if (
         outdated
         or state.status.observed_generation < state.generation

@@ -70,7 +70,7 @@ class PodSettings(Document):
     """The file about the pods that the operator makes."""
 
     images: dict[Image, Annotated[str, Field(max_length=512)]]
-    """A reference by digest for each of our images."""
+    """A reference by digest for each of our images, and for vLLM's where the site has it."""
     store: Annotated[str, Field(min_length=1, max_length=2048)] | None = None
     """URI of the artifact store; the flag wins."""
     store_claim: Name | None = None
@@ -197,7 +197,8 @@ def _image_problems(images: Mapping[Image, str]) -> Iterator[str]:
     for image in Image:
         reference = images.get(image)
         if reference is None:
-            yield f"images: {image.value} is missing; give its reference by digest"
+            if image.required:
+                yield f"images: {image.value} is missing; give its reference by digest"
         elif not _BY_DIGEST.match(reference):
             yield f"images: {image.value} is {reference}, which names no digest; write repository@sha256:..."
 

@@ -30,7 +30,7 @@ _SHARED = ("plumbline_api", "plumbline_store")
 
 def local_images(programs: Path | None) -> Mapping[Image, str]:
     """A reference for each image; a program found in the folder of preferred programs counts by its content."""
-    return {image: f"plumbline/{image}@sha256:{_digest(image, programs)}" for image in Image}
+    return {image: f"plumbline/{image}@sha256:{_digest(image, programs)}" for image in _PACKAGES}
 
 
 def _digest(image: Image, programs: Path | None) -> str:

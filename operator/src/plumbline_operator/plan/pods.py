@@ -1,7 +1,6 @@
 """The parts that every pod of ours is built from: containers, probes, volumes, resources, and what makes it harmless.
 
-Called by plan.jobs, plan.stages, plan.evaluation and plan.serving; pure. Every pod satisfies the *restricted* Pod
-Security Standard.
+Called by the other modules here that plan pods; pure. Every pod satisfies the *restricted* Pod Security Standard.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,8 +18,7 @@ from plumbline_operator.plan.signing import signing_volumes, with_trust
 from plumbline_operator.plan.storage import store_volumes, with_store
 
 __all__ = [
-    "Manifest", "PodPlan", "config_map", "container", "engine_container", "http_probe", "labels", "pod_template",
-    "port_env", "threads",
+    "Manifest", "PodPlan", "config_map", "container", "http_probe", "labels", "pod_template", "port_env", "threads",
 ]  # fmt: skip
 
 Manifest = dict[str, Any]
@@ -78,23 +76,6 @@ def port_env(ports: Mapping[str, int]) -> dict[str, str]:
     return {port_variable(name): str(number) for name, number in ports.items()}
 
 
-def engine_container(image: str, store: str, digest: str, compute: Compute, *, max_tokens: int) -> Manifest:
-    """The engine, serving one model by digest on loopback."""
-    ports = {names.PORT_ENGINE: 8000}
-    variable = port_variable(names.PORT_ENGINE)
-    command = ["plumbline-engine", "--model", store, "--digest", digest, "--work", names.MOUNT_WORK]
-    command += ["--port", f"$({variable})", "--threads", str(threads(compute)), "--max-tokens", str(max_tokens)]
-    return container(
-        names.CONTAINER_ENGINE,
-        image,
-        command,
-        compute=compute,
-        env=port_env(ports),
-        ports=ports,
-        mounts={"work": names.MOUNT_WORK},
-    )
-
-
 def http_probe(path: str, port: str | int, *, period: int, failures: int, timeout: int = 1) -> Manifest:
     """A probe that wants a 2xx answer within `timeout` seconds."""
     request = {"path": path, "port": port}
@@ -110,7 +91,13 @@ class PodPlan:
     labels: Mapping[str, str]
     containers: Sequence[Manifest]
     """The first is the one whose log people want."""
+    preparations: Sequence[Manifest] = ()
+    """Containers that have to end well, one after the other, before any other starts."""
     sidecars: Sequence[Manifest] = ()
+    volumes: Sequence[Manifest] = ()
+    """Volumes beside those that every pod has."""
+    without_store: frozenset[str] = frozenset()
+    """Containers that touch no artifact, beside the guard: they get neither the store nor the keys to trust."""
     config_map: str = ""
     """The ConfigMap that stands behind the volume `config_volume`."""
     config_volume: str = "run"
@@ -131,6 +118,7 @@ def pod_template(plan: PodPlan, runtime: Runtime) -> Manifest:
         {"name": plan.config_volume, "configMap": {"name": plan.config_map}},
         {"name": "work", "emptyDir": {}},
         {"name": _SCRATCH, "emptyDir": {}},
+        *plan.volumes,
     ]
     volumes += store_volumes(runtime) + signing_volumes(plan.signing_secret)
     first, *others = plan.containers
@@ -149,8 +137,11 @@ def pod_template(plan: PodPlan, runtime: Runtime) -> Manifest:
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "initContainers": [{**_harmless(sidecar, runtime), "restartPolicy": "Always"} for sidecar in plan.sidecars],
-        "containers": [_harmless(made, runtime) for made in (first, *others)],
+        "initContainers": [
+            *(_harmless(made, plan, runtime) for made in plan.preparations),
+            *({**_harmless(sidecar, plan, runtime), "restartPolicy": "Always"} for sidecar in plan.sidecars),
+        ],
+        "containers": [_harmless(made, plan, runtime) for made in (first, *others)],
         "volumes": volumes,
         "hostAliases": [] if plan.reporting is None else plan.reporting.host_aliases,
     }
@@ -163,7 +154,7 @@ def pod_template(plan: PodPlan, runtime: Runtime) -> Manifest:
     }
 
 
-def _harmless(made: Manifest, runtime: Runtime) -> Manifest:
+def _harmless(made: Manifest, plan: PodPlan, runtime: Runtime) -> Manifest:
     """The container without rights, and with the only places that it may write to."""
     finished = {
         **made,
@@ -175,7 +166,9 @@ def _harmless(made: Manifest, runtime: Runtime) -> Manifest:
             "capabilities": {"drop": ["ALL"]},
         },
     }
-    return finished if made["name"] == names.CONTAINER_GUARD else with_trust(with_store(finished, runtime), runtime)
+    if made["name"] in {names.CONTAINER_GUARD, *plan.without_store}:
+        return finished
+    return with_trust(with_store(finished, runtime), runtime)
 
 
 def _placement(plan: PodPlan, runtime: Runtime) -> Manifest:

@@ -13,24 +13,15 @@ from plumbline_api.rules import GuardRules
 from plumbline_api.runfile import Input
 from plumbline_operator.decision import Child
 from plumbline_operator.observed import ChildRef, Key, Runtime
+from plumbline_operator.plan.engines import engine_content, images_of, plan_engine
 from plumbline_operator.plan.network import plan_guard_policy
-from plumbline_operator.plan.pods import (
-    PodPlan,
-    config_map,
-    container,
-    engine_container,
-    http_probe,
-    labels,
-    pod_template,
-    port_env,
-)
+from plumbline_operator.plan.pods import PodPlan, config_map, container, http_probe, labels, pod_template, port_env
 
 __all__ = ["plan_front", "plan_serving"]
 
 _GUARD: Final = Compute(cpu="500m")
 _PORTS: Final = {names.PORT_ENGINE: 8000, names.PORT_GUARD: 8080}
 _GUARD_PORT: Final = _PORTS[names.PORT_GUARD]
-_START_SECONDS: Final = 600
 _ANSWER_SECONDS: Final = 60
 """What answers at work get to finish when a pod goes."""
 _ENGINE_END_SECONDS: Final = 15
@@ -88,12 +79,13 @@ def _content(wanted: GuardedInference, subject: Input, policy: PolicyFile, runti
         {
             "policy": policy.dump(),
             "model": subject.uri,
-            "images": [runtime.images[image] for image in (Image.ENGINE, Image.GUARD)],
+            "images": [runtime.images[image] for image in (*images_of(wanted.spec.engine), Image.GUARD)],
             "compute": wanted.spec.compute.of_one_pod(),
             "settings": [runtime.store_claim, runtime.service_accounts.get(Image.GUARD), *runtime.pull_secrets]
             + ([] if runtime.object_store is None else [asdict(runtime.object_store)]),
             # Whom to trust is asked when a model is loaded, so a key that is not trusted any more makes it load again.
             **({} if runtime.trust is None else {"trust": runtime.trust}),
+            **engine_content(wanted.spec.engine),
         }
     )
 
@@ -103,12 +95,19 @@ def _deployment(
 ) -> dict[str, Any]:
     """The Deployment of one revision. Its selector finds its own pods only, also beside another revision's."""
     revision = {names.LABEL_REVISION: short_hash(name)}
+    own = wanted.spec.engine
+    engine = plan_engine(own, subject, wanted.spec.compute, runtime, max_tokens=own.max_tokens)
     pod = PodPlan(
         made_for=Image.GUARD,
         labels=child_labels | revision,
-        containers=[_guard_container(runtime)],
-        # A sidecar, since these end last: a guard that finishes its answers needs its engine for that.
-        sidecars=[_engine_container(wanted, subject, runtime)],
+        containers=[_guard_container(runtime, engine.start_seconds)],
+        preparations=engine.preparations,
+        # A sidecar, since these end last: a guard that finishes its answers needs its engine for that. Nobody outside
+        # the pod reaches it, probes included: whether it serves is what its guard sees. For the same reason it has no
+        # startup probe: its guard is started after that has succeeded.
+        sidecars=[{**engine.container, "readinessProbe": _readiness("/readyz")}],
+        volumes=engine.volumes,
+        without_store=engine.without_store,
         config_map=name,
         config_volume="policy",
         grace_seconds=runtime.linger + _ANSWER_SECONDS + _ENGINE_END_SECONDS,
@@ -143,7 +142,7 @@ def _policy(key: Key, wanted: GuardedInference, subject: Input, rules: GuardRule
     )
 
 
-def _guard_container(runtime: Runtime) -> dict[str, Any]:
+def _guard_container(runtime: Runtime, start_seconds: int) -> dict[str, Any]:
     upstream = f"http://127.0.0.1:$({port_variable(names.PORT_ENGINE)})"
     command = ["plumbline-guard", "--policy", f"{names.MOUNT_POLICY}/{names.POLICY_FILE}", "--upstream", upstream]
     if runtime.linger:
@@ -157,23 +156,8 @@ def _guard_container(runtime: Runtime) -> dict[str, Any]:
         ports={names.PORT_GUARD: _PORTS[names.PORT_GUARD]},
         mounts={"policy": names.MOUNT_POLICY},
     )
-    startup = http_probe("/healthz", _GUARD_PORT, period=1, failures=_START_SECONDS, timeout=_PROBE_SECONDS)
+    startup = http_probe("/healthz", _GUARD_PORT, period=1, failures=start_seconds, timeout=_PROBE_SECONDS)
     return {**guard, "startupProbe": startup, "readinessProbe": _readiness("/healthz")}
-
-
-def _engine_container(wanted: GuardedInference, subject: Input, runtime: Runtime) -> dict[str, Any]:
-    """The engine. Nobody outside the pod reaches it, probes included: whether it serves is what its guard sees.
-
-    For the same reason it has no startup probe: its guard is started after that has succeeded.
-    """
-    engine = engine_container(
-        runtime.images[Image.ENGINE],
-        subject.uri,
-        subject.digest,
-        wanted.spec.compute,
-        max_tokens=wanted.spec.engine.max_tokens,
-    )
-    return {**engine, "readinessProbe": _readiness("/readyz")}
 
 
 def _readiness(path: str) -> dict[str, Any]:

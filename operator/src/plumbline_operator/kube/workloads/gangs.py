@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Final
 
 from plumbline_operator.exits import FATAL_EXIT_CODES
-from plumbline_operator.kube.workloads.obstacles import Obstacle, find_ailing_sidecar, find_obstacle
+from plumbline_operator.kube.workloads.obstacles import Obstacle, find_ailing_sidecar, find_obstacle, late_from
 from plumbline_operator.kube.workloads.podends import explain_disruption, worker_of
 from plumbline_operator.kube.workloads.rawobjects import Raw, is_true, part
 from plumbline_operator.observed import Problem
@@ -29,6 +29,11 @@ class Gang:
     def complete(self) -> bool:
         """Whether every node has begun to work, be it in an earlier pod."""
         return all(any(_has_begun(pod) for pod in pods) for pods in self.nodes)
+
+    def late_from(self, since: datetime) -> datetime | None:
+        """From when on what has not begun is late; None while a pod's model is being fetched."""
+        found = [late_from(pods[-1], since) for pods in self.nodes if pods]
+        return None if None in found else max((moment for moment in found if moment is not None), default=since)
 
     @property
     def absent(self) -> tuple[int, ...]:

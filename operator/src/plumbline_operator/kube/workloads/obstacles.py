@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from plumbline_api.names import CONTAINER_MODEL
 from plumbline_api.reasons import Reason
 from plumbline_api.scalars import parse_quantity
 from plumbline_operator.exits import FATAL_EXIT_CODES
@@ -18,7 +19,7 @@ from plumbline_operator.kube.workloads.podends import explain_end, last_end, sho
 from plumbline_operator.kube.workloads.rawobjects import Raw, condition, containers_of, is_true, moment, name_of, part
 from plumbline_operator.observed import Problem
 
-__all__ = ["PATIENCE", "Obstacle", "find_ailing_sidecar", "find_obstacle"]
+__all__ = ["PATIENCE", "Obstacle", "find_ailing_sidecar", "find_obstacle", "late_from"]
 
 PATIENCE: Final = timedelta(seconds=60)
 """What takes this long without a word is worth telling, such as pods that are not made."""
@@ -55,6 +56,17 @@ def find_ailing_sidecar(pod: Raw) -> Obstacle | None:
         if found is not None and part(pod, "status").get("phase") == "Running":
             return found
     return None
+
+
+def late_from(pod: Raw, since: datetime | None) -> datetime | None:
+    """From when on a pod that has not begun is late: since then, or since its model has been fetched.
+
+    None while that is at work, which takes as long as the model is large; a store that is silent ends it.
+    """
+    fetching = next((one for one in containers_of(pod) if one.get("name") == CONTAINER_MODEL), {})
+    if "running" in part(fetching, "state"):
+        return None
+    return moment(part(fetching, "state", "terminated").get("finishedAt")) or since
 
 
 def _explain_scheduling(pod: Raw, scheduled: Raw) -> Problem:
@@ -104,6 +116,8 @@ def _explain_restarts(pod: Raw, container: Raw) -> Obstacle | None:
     ended, restarts = last_end(container), int(container.get("restartCount") or 0)
     if ended is None or not restarts:
         return None
+    if container.get("name") == CONTAINER_MODEL and not ended.get("exitCode"):
+        return None  # It has done what it is for, and is asked again where its pod is set up again.
     reason, fact = explain_end(pod, container, ended)
     hopeless = ended.get("exitCode") in FATAL_EXIT_CODES or restarts >= _RESTARTS
     return Obstacle(Problem(reason, f"{fact}, and is started again"), hopeless)

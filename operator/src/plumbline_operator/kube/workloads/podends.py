@@ -12,7 +12,10 @@ from plumbline_operator.exits import reason_of_exit
 from plumbline_operator.kube.workloads.rawobjects import Raw, condition, containers_of, is_true, name_of, part
 from plumbline_operator.observed import Problem
 
-__all__ = ["explain_disruption", "explain_end", "explain_failed_pod", "last_end", "log_of", "short", "worker_of"]
+__all__ = [
+    "explain_disruption", "explain_end", "explain_failed_pod", "failed_container", "last_end", "log_of", "short",
+    "worker_of",
+]  # fmt: skip
 
 _MOST_QUOTED: Final = 300
 
@@ -66,17 +69,27 @@ def _told(ended: Raw) -> Summary | None:
     return summary if summary.result == Result.FAILED and summary.message else None
 
 
+def failed_container(pod: Raw) -> Raw | None:
+    """The container that decided a failed pod's end, as far as any did: it starved, or else the worker, or another."""
+    ends = [(container, ended) for container in containers_of(pod) if (ended := last_end(container)) is not None]
+    starved = [container for container, ended in ends if _starved(ended)]
+    bad = [container for container, ended in ends if ended.get("exitCode")]
+    working = [container for container in bad if container.get("name") == CONTAINER_WORKER]
+    return next(iter([*starved, *working, *bad]), None)
+
+
+def _starved(ended: Raw) -> bool:
+    return ended.get("reason") == "OOMKilled"
+
+
 def explain_failed_pod(pod: Raw) -> tuple[Reason, str]:
     """The reason and the fact of a failed pod, from whichever container decided it."""
-    ends = [(container, ended) for container in containers_of(pod) if (ended := last_end(container)) is not None]
-    starved = [found for found in ends if found[1].get("reason") == "OOMKilled"]
-    bad = [found for found in ends if found[1].get("exitCode")]
-    working = [found for found in bad if found[0].get("name") == CONTAINER_WORKER]
-    chosen = next(iter([*starved, *working, *bad]), None)
+    chosen = failed_container(pod)
+    ended = (None if chosen is None else last_end(chosen)) or {}
     status = part(pod, "status")
     why, text = str(status.get("reason", "")), short(str(status.get("message", "")))
-    if chosen is not None and not (why == "Evicted" and not starved):
-        return explain_end(pod, *chosen)
+    if chosen is not None and not (why == "Evicted" and not _starved(ended)):
+        return explain_end(pod, chosen, ended)
     if why == "Evicted":
         remedy = "raise the limit that its namespace sets, or give its node more room"
         return Reason.EVICTED, f"pod {name_of(pod)} took more than it may ({text}); {remedy}"

@@ -25,8 +25,15 @@ from plumbline_api.reasons import Reason
 from plumbline_api.report import Result, Summary
 from plumbline_operator.exits import reason_of_exit
 from plumbline_operator.kube.workloads.gangs import Gang, gang_of
-from plumbline_operator.kube.workloads.obstacles import PATIENCE, find_obstacle
-from plumbline_operator.kube.workloads.podends import explain_disruption, explain_failed_pod, log_of, short, worker_of
+from plumbline_operator.kube.workloads.obstacles import PATIENCE, find_obstacle, late_from
+from plumbline_operator.kube.workloads.podends import (
+    explain_disruption,
+    explain_failed_pod,
+    failed_container,
+    log_of,
+    short,
+    worker_of,
+)
 from plumbline_operator.kube.workloads.rawobjects import (
     Raw,
     condition,
@@ -105,7 +112,8 @@ def _unfinished(state: JobState, job: Raw, gang: Gang, now: datetime) -> JobStat
     if len(gang.absent) == count:
         return replace(state, waiting_since=since, problem=_explain_no_pods(job, since, now))
     disruption = gang.disruption()
-    state = replace(state, phase=JobPhase.RUNNING) if gang.complete else replace(state, waiting_since=since)
+    late_from = None if since is None else gang.late_from(since)
+    state = replace(state, phase=JobPhase.RUNNING) if gang.complete else replace(state, waiting_since=late_from)
     state = replace(state, problem=disruption, preempted=disruption is not None)
     obstacle = gang.obstacle(now)
     if obstacle is not None:
@@ -205,7 +213,8 @@ def _explain_failure(job: Raw, gang: Gang, last: Raw | None, summary: Summary | 
     if ended.get("reason") in _SPENT and attempts > 1:
         reason = Reason.BACKOFF_EXCEEDED if reason == Reason.INTERNAL_ERROR else reason
         fact = f"{fact} (attempt {attempts}, the last)"
-    return Problem(reason, f"{gang.told(last, fact)}; log: {log_of(last, CONTAINER_WORKER)}")
+    container = (failed_container(last) or {}).get("name", CONTAINER_WORKER)
+    return Problem(reason, f"{gang.told(last, fact)}; log: {log_of(last, container)}")
 
 
 def _explain_by_condition(job: Raw, ended: Raw) -> Problem:
@@ -247,8 +256,9 @@ def deployment_state(
         return state
     obstacle = find_obstacle(best, now)
     if obstacle is None:
-        return replace(state, waiting_since=_born(best))
-    return replace(state, problem=obstacle.problem, hopeless=obstacle.hopeless, waiting_since=_born(best))
+        return replace(state, waiting_since=late_from(best, _born(best)))
+    since = late_from(best, _born(best))
+    return replace(state, problem=obstacle.problem, hopeless=obstacle.hopeless, waiting_since=since)
 
 
 def _is_served_by(pod: Raw, deployment: Raw) -> bool:
