@@ -108,6 +108,42 @@ async def test_an_engine_with_another_model_is_never_asked() -> None:
         assert upstream.asked == []
 
 
+OTHER = "sha256:" + "2" * 64
+
+
+async def test_an_engine_that_knows_no_digests_serves_the_model_under_its_digest() -> None:
+    async with guarded() as (guard, upstream):
+        upstream.listed = ({"id": policy_file().subject, "object": "model", "root": "/plumbline/model"},)
+        assert (await guard.ask())[0] == 200
+        assert upstream.asked[-1]["model"] == policy_file().subject
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        ({"id": OTHER},),
+        ({"id": "model"},),
+        ({"id": policy_file().subject}, {"id": OTHER}),
+        ({"id": policy_file().subject, "digest": None},),
+        ({"id": policy_file().subject, "digest": OTHER},),
+        ({"digest": OTHER},),
+    ],
+    ids=[
+        "another digest",
+        "a plain name",
+        "one more",
+        "no digest after all",
+        "another digest than its name",
+        "no name",
+    ],
+)
+async def test_an_engine_that_lists_anything_else_is_never_asked(listed: tuple[dict[str, object], ...]) -> None:
+    async with guarded() as (guard, upstream):
+        upstream.listed = listed
+        status, answer, _ = await guard.ask()
+        assert (status, answer["error"]["code"], upstream.asked) == (503, "wrong_model", [])
+
+
 async def test_readiness_follows_the_engine() -> None:
     async with guarded() as (guard, upstream):
         assert (await guard.get("/readyz"))[0] == 200

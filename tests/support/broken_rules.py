@@ -142,9 +142,8 @@ def _broken_gates() -> Iterator[Broken]:
 _OPTIONS: Final[Mapping[str, Mapping[str, Any]]] = {
     "args is for type vllm only: Plumbline's own engine takes none": {"type": "transformers"},
     "args may name dtype, enable-prefix-caching, enforce-eager, gpu-memory-utilization, kv-cache-dtype, "
-    "kv-cache-memory-bytes, max-model-len, max-num-batched-tokens, max-num-seqs, quantization, seed, and nothing else": {
-        "args": {"trust-remote-code": "true"}
-    },
+    "kv-cache-memory-bytes, max-model-len, max-num-batched-tokens, max-num-seqs, quantization, seed, "
+    "and nothing else": {"args": {"trust-remote-code": "true"}},
     'args must be "true" or "false" for enable-prefix-caching and enforce-eager': {"args": {"enforce-eager": "1"}},
     "args must be a number for gpu-memory-utilization, kv-cache-memory-bytes, max-model-len, max-num-batched-tokens, "
     "max-num-seqs, seed": {"args": {"seed": "auto"}},

@@ -36,6 +36,8 @@ class TargetServer:
 
     reply: Reply = refuse
     digest: str = DIGEST
+    listed: tuple[dict[str, Any], ...] = ()
+    """The models that it lists, where it is another kind of engine."""
     delay: float = 0.0
     """Seconds that each answer takes."""
     failures: int = 0
@@ -78,7 +80,8 @@ class TargetServer:
         return app
 
     async def _models(self, _: web.Request) -> web.Response:
-        return web.json_response({"object": "list", "data": [{"id": "subject", "digest": self.digest}]})
+        own = {"id": "subject", "digest": self.digest}
+        return web.json_response({"object": "list", "data": self.listed or [own]})
 
     async def _complete(self, request: web.Request) -> web.Response:
         body = orjson.loads(await request.read())

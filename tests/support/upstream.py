@@ -46,6 +46,8 @@ class Upstream:
 
     script: Script = field(default_factory=Script)
     digest: str = DIGEST
+    listed: tuple[dict[str, Any], ...] = ()
+    """The models that it lists, where it is another kind of engine."""
     healthy: bool = True
     silent: bool = False
     """Whether it is too busy to tell how it is."""
@@ -64,7 +66,7 @@ class Upstream:
             return web.Response(status=200 if self.healthy else 503)
         if request.path == "/v1/models":
             model = {"id": "engine-model", "object": "model", "digest": self.digest}
-            return _json({"object": "list", "data": [model]})
+            return _json({"object": "list", "data": self.listed or [model]})
         self.asked.append(orjson.loads(await request.read()))
         try:
             return await self._answer(request, self.script)

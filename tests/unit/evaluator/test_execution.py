@@ -1,6 +1,7 @@
 """One evaluation from orders to summary, against a real server in this process."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -115,6 +116,20 @@ async def test_a_refused_request_is_not_repeated(tmp_path: Path) -> None:
 async def test_another_model_than_the_one_named_is_not_judged(tmp_path: Path) -> None:
     async with TargetServer(digest="sha256:" + "9" * 64) as target:
         with pytest.raises(WrongSubject, match=f"names {DIGEST}"):
+            await execute(run_file(tmp_path / "store"), surroundings(tmp_path / "work", target.url))
+        assert not target.asked
+
+
+async def test_an_engine_that_knows_no_digests_serves_the_model_under_its_digest(tmp_path: Path) -> None:
+    async with TargetServer(listed=({"id": DIGEST},)) as target:
+        await execute(run_file(tmp_path / "store"), surroundings(tmp_path / "work", target.url))
+        assert {asked["model"] for asked in target.asked} == {DIGEST}
+
+
+@pytest.mark.parametrize("listed", [{"id": "model"}, {"id": DIGEST, "digest": None}], ids=["a name", "no digest"])
+async def test_any_other_name_is_no_digest(tmp_path: Path, listed: dict[str, Any]) -> None:
+    async with TargetServer(listed=(listed,)) as target:
+        with pytest.raises(WrongSubject):
             await execute(run_file(tmp_path / "store"), surroundings(tmp_path / "work", target.url))
         assert not target.asked
 

@@ -352,6 +352,17 @@ def test_lease_times_that_let_two_replicas_work_are_refused(times: LeaseTimes) -
         check_settings(KubeSettings(build.RUNTIME, lease=times))
 
 
+def test_every_image_but_vllms_has_to_be_named() -> None:
+    for image in Image:
+        images = {other: name for other, name in build.RUNTIME.images.items() if other != image}
+        settings = KubeSettings(Runtime(images=images, store="s3://b"))
+        if image.required:
+            with pytest.raises(BadSettings, match=f"images: {image.value} is missing"):
+                check_settings(settings)
+        else:
+            check_settings(settings)
+
+
 def test_every_image_needs_a_digest() -> None:
     for image in Image:
         images = {**build.RUNTIME.images, image: "registry/x:1"}

@@ -6,13 +6,14 @@ from typing import Any
 import pytest
 
 from plumbline_api.engine import Engine
-from plumbline_api.names import CONTAINER_ENGINE, CONTAINER_MODEL, Image
+from plumbline_api.names import CONTAINER_ENGINE, CONTAINER_MODEL, MOUNT_MODEL, MOUNT_SCRATCH, Image
 from plumbline_operator.observed import Runtime
 from plumbline_operator.plan.engines import software_of
 from tests.support import build, planned
 
 Manifest = dict[str, Any]
 MODEL = build.digest("model")
+SHARED = "/dev/shm"  # noqa: S108 - a volume of the pod's own
 PLANS = {"evaluation": planned.evaluation, "serving": planned.serving}
 each_pod = pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
 
@@ -53,7 +54,7 @@ def test_vllm_serves_that_folder_on_loopback_under_the_digest(plan: Any) -> None
 def test_vllm_reads_its_model_and_writes_scratch_and_nothing_else(plan: Any) -> None:
     engine = container(pod(plan), CONTAINER_ENGINE)
     mounts = {mount["mountPath"]: mount.get("readOnly", False) for mount in engine["volumeMounts"]}
-    assert mounts == {"/plumbline/model": True, "/tmp": False}
+    assert mounts == {MOUNT_MODEL: True, MOUNT_SCRATCH: False}
     assert not [entry for entry in engine["env"] if "valueFrom" in entry]
 
 
@@ -66,7 +67,7 @@ def test_vllm_asks_nobody_outside_and_has_a_name_for_its_user(plan: Any) -> None
         "DO_NOT_TRACK": "1",
     }
     assert told["LOGNAME"] == told["USER"] == "plumbline"
-    assert told["HOME"] == "/tmp"
+    assert told["HOME"] == MOUNT_SCRATCH
 
 
 @each_pod
@@ -81,7 +82,7 @@ def test_gpus_are_the_engines_alone_and_several_share_memory(plan: Any) -> None:
     engine = container(spec, CONTAINER_ENGINE)
     at = engine["args"].index("--tensor-parallel-size")
     assert engine["args"][at + 1] == "2"
-    shared = next(mount["name"] for mount in engine["volumeMounts"] if mount["mountPath"] == "/dev/shm")
+    shared = next(mount["name"] for mount in engine["volumeMounts"] if mount["mountPath"] == SHARED)
     (volume,) = [one for one in spec["volumes"] if one["name"] == shared]
     assert volume["emptyDir"]["medium"] == "Memory"
 
@@ -91,7 +92,7 @@ def test_one_gpu_needs_no_parallelism(plan: Any) -> None:
     spec = pod(plan, compute=planned.COMPUTE | {"gpu": {"product": "nvidia.com/gpu", "count": 1}})
     engine = container(spec, CONTAINER_ENGINE)
     assert "--tensor-parallel-size" not in engine["args"]
-    assert "/dev/shm" not in {mount["mountPath"] for mount in engine["volumeMounts"]}
+    assert SHARED not in {mount["mountPath"] for mount in engine["volumeMounts"]}
 
 
 @each_pod
@@ -117,7 +118,7 @@ def test_a_switch_is_on_or_off_and_the_order_of_the_manifest_does_not_matter() -
 @pytest.mark.parametrize("image", [Image.VLLM, Image.EVALUATOR])
 @each_pod
 def test_another_image_of_the_engine_or_before_it_makes_other_children(plan: Any, image: Image) -> None:
-    other = replace(planned.CLUSTER, images=planned.CLUSTER.images | {image: f"x/y@{build.digest('other')}"})
+    other = replace(planned.CLUSTER, images={**planned.CLUSTER.images, image: f"x/y@{build.digest('other')}"})
     assert name(plan, planned.CLUSTER) != name(plan, other)
 
 
@@ -135,6 +136,6 @@ def name(plan: Any, runtime: Runtime, **spec: Any) -> str:
 def test_a_verdict_depends_on_the_images_of_its_own_engine_alone() -> None:
     ours, vllm = Engine(), Engine.parse(planned.VLLM)
     cluster = planned.CLUSTER
-    other = replace(cluster, images=cluster.images | {Image.VLLM: f"x/y@{build.digest('other')}"})
+    other = replace(cluster, images={**cluster.images, Image.VLLM: f"x/y@{build.digest('other')}"})
     assert software_of(cluster, ours) == software_of(other, ours)
     assert software_of(cluster, vllm) != software_of(other, vllm)

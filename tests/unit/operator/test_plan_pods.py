@@ -29,7 +29,7 @@ def containers(template: Manifest) -> list[Manifest]:
 
 def knows_store(container: Manifest) -> bool:
     """The guard and a stranger's engine touch no artifact."""
-    return container["name"] != CONTAINER_GUARD and container["image"] != build.RUNTIME.images[Image.VLLM]
+    return bool(container["name"] != CONTAINER_GUARD and container["image"] != build.RUNTIME.images[Image.VLLM])
 
 
 def job_spec(**more: Any) -> Manifest:
