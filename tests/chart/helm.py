@@ -20,7 +20,7 @@ Object = dict[str, Any]
 
 CHART = ROOT / "charts/plumbline"
 VALUES = sorted((ROOT / "tests/chart/values").glob("*.yaml"))
-DIGESTS: Object = {"images": {image.value: {"digest": digest(image)} for image in Image}}
+DIGESTS: Object = {"images": {image.value: {"digest": digest(image)} for image in Image if image.required}}
 """What every release has to set."""
 PROMETHEUS = "monitoring.coreos.com/v1"
 PATIENCE = 60.0

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from plumbline_api.names import Image
 from plumbline_operator.bundle.needed import needed_images
 from plumbline_operator.kube.settings import settings_from
 from plumbline_operator.observed import Runtime
@@ -53,6 +54,8 @@ def planned_children(runtime: Runtime) -> list[Object]:
         *planned.evaluation(runtime, compute=planned.COMPUTE),
         *planned.serving(runtime, compute=planned.COMPUTE, replicas=2),
     ]
+    if Image.VLLM in runtime.images:
+        children += [*planned.evaluation(runtime, engine=planned.VLLM), *planned.serving(runtime, engine=planned.VLLM)]
     return [dict(child.manifest) for child in children]
 
 

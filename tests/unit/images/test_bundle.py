@@ -79,7 +79,7 @@ def test_zarf_and_hauler_find_each_image_by_the_name_that_pods_give_it(tmp_path:
     folder = bundles.bundle(tmp_path)
     own = yaml.safe_load((CHART / "values.yaml").read_text())
     told = yaml.safe_load((folder / VALUES).read_text())["images"]
-    values = {"images": {name: {**image, **told[name]} for name, image in own["images"].items()}}
+    values = {"images": {name: {**image, **told.get(name, {})} for name, image in own["images"].items()}}
     references = {image.reference for image in needed_images(values, bundles.VERSION)}
     index = json.loads((folder / "images/index.json").read_bytes())["manifests"]
     assert {entry["annotations"]["io.containerd.image.name"] for entry in index} == references
