@@ -54,7 +54,7 @@ def test_vllm_serves_that_folder_on_loopback_under_the_digest(plan: Any) -> None
 def test_vllm_reads_its_model_and_writes_scratch_and_nothing_else(plan: Any) -> None:
     engine = container(pod(plan), CONTAINER_ENGINE)
     mounts = {mount["mountPath"]: mount.get("readOnly", False) for mount in engine["volumeMounts"]}
-    assert mounts == {MOUNT_MODEL: True, MOUNT_SCRATCH: False}
+    assert mounts == {MOUNT_MODEL: True, MOUNT_SCRATCH: False, SHARED: False}
     assert not [entry for entry in engine["env"] if "valueFrom" in entry]
 
 
@@ -71,7 +71,7 @@ def test_vllm_asks_nobody_outside_and_has_a_name_for_its_user(plan: Any) -> None
 
 
 @each_pod
-def test_gpus_are_the_engines_alone_and_several_share_memory(plan: Any) -> None:
+def test_gpus_are_the_engines_alone_and_several_work_together(plan: Any) -> None:
     spec = pod(plan, compute=planned.COMPUTE)
     asking = [
         one["name"]
@@ -82,9 +82,14 @@ def test_gpus_are_the_engines_alone_and_several_share_memory(plan: Any) -> None:
     engine = container(spec, CONTAINER_ENGINE)
     at = engine["args"].index("--tensor-parallel-size")
     assert engine["args"][at + 1] == "2"
-    shared = next(mount["name"] for mount in engine["volumeMounts"] if mount["mountPath"] == SHARED)
-    (volume,) = [one for one in spec["volumes"] if one["name"] == shared]
-    assert volume["emptyDir"]["medium"] == "Memory"
+
+
+@each_pod
+def test_vllms_processes_share_memory(plan: Any) -> None:
+    spec = pod(plan)
+    mounts = {mount["mountPath"]: mount["name"] for mount in container(spec, CONTAINER_ENGINE)["volumeMounts"]}
+    (volume,) = [one for one in spec["volumes"] if one["name"] == mounts[SHARED]]
+    assert volume["emptyDir"] == {"medium": "Memory", "sizeLimit": "2Gi"}
 
 
 @each_pod
@@ -92,7 +97,6 @@ def test_one_gpu_needs_no_parallelism(plan: Any) -> None:
     spec = pod(plan, compute=planned.COMPUTE | {"gpu": {"product": "nvidia.com/gpu", "count": 1}})
     engine = container(spec, CONTAINER_ENGINE)
     assert "--tensor-parallel-size" not in engine["args"]
-    assert SHARED not in {mount["mountPath"] for mount in engine["volumeMounts"]}
 
 
 @each_pod

@@ -27,6 +27,7 @@ _FOLDER: Final = f"{names.MOUNT_MODEL}/files"
 """Below the volume, so that it appears when it is complete."""
 _SHARED: Final = "shared-memory"
 _SHARED_SIZE: Final = "2Gi"
+"""What vLLM's processes, one for each GPU, hand each other is more than the 64 MB that a container has by itself."""
 _START_SECONDS: Final = 600
 _VLLM_START_SECONDS: Final = 1800
 """vLLM compiles for the GPU that it finds, and loads what may be hundreds of gigabytes."""
@@ -35,6 +36,8 @@ _VLLM_ENVIRONMENT: Final = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "VLLM_NO_USAGE_STATS": "1",
     "DO_NOT_TRACK": "1",
+    # Its processes find each other on loopback too, and not at the pod's address.
+    "VLLM_HOST_IP": "127.0.0.1",
     # A user without a line in /etc/passwd, whose name torch and others ask for.
     "LOGNAME": "plumbline",
     "USER": "plumbline",
@@ -112,25 +115,25 @@ def _vllm(engine: Engine, model: Input, compute: Compute, runtime: Runtime) -> E
         mounts={_MODEL: names.MOUNT_MODEL},
     )
     command = ["vllm", "serve", _FOLDER, "--host", "127.0.0.1", "--port", _PORT, "--served-model-name", model.digest]
-    volumes: list[Manifest] = [{"name": _MODEL, "emptyDir": {}}]
-    mounts: list[Manifest] = [{"name": _MODEL, "mountPath": names.MOUNT_MODEL, "readOnly": True}]
     if compute.gpu is not None and compute.gpu.count > 1:
         command += ["--tensor-parallel-size", str(compute.gpu.count)]
-        # One process for each GPU; what they hand each other is more than the 64 MB that a container has by itself.
-        volumes.append({"name": _SHARED, "emptyDir": {"medium": "Memory", "sizeLimit": _SHARED_SIZE}})
-        mounts.append({"name": _SHARED, "mountPath": "/dev/shm"})  # noqa: S108 - a volume of the pod's own
     served = container(
         names.CONTAINER_ENGINE,
         runtime.images[Image.VLLM],
         [*command, *engine.options],
         compute=compute,
-        env=port_env(_PORTS) | _VLLM_ENVIRONMENT | {"OMP_NUM_THREADS": str(threads(compute))},
+        env=port_env(_PORTS) | _VLLM_ENVIRONMENT,
         ports=_PORTS,
+        mounts={_SHARED: "/dev/shm"},  # noqa: S108 - a volume of the pod's own
     )
+    reading = {"name": _MODEL, "mountPath": names.MOUNT_MODEL, "readOnly": True}
     return EnginePlan(
-        container={**served, "volumeMounts": mounts},
+        container={**served, "volumeMounts": [*served["volumeMounts"], reading]},
         preparations=(checkout,),
-        volumes=tuple(volumes),
+        volumes=(
+            {"name": _MODEL, "emptyDir": {}},
+            {"name": _SHARED, "emptyDir": {"medium": "Memory", "sizeLimit": _SHARED_SIZE}},
+        ),
         without_store=frozenset({names.CONTAINER_ENGINE}),
         start_seconds=_VLLM_START_SECONDS,
     )
