@@ -72,7 +72,7 @@ class Engine(Document):
     def _names_known_options(self) -> bool:
         for name in self.args:
             if name not in _NAMES:
-                raise UnknownName("an option of vLLM that is passed on", name, _NAMES)
+                raise UnknownName("an option of vLLM that is passed on", name, sorted(_NAMES))
         return True
 
     @constraint(

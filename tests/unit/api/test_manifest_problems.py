@@ -311,7 +311,26 @@ CHANGES: dict[str, tuple[str, str, str, list[str]]] = {
     ),
     "engine": (
         SERVED, "spec:", "spec:\n  engine: {type: transformer}",
-        ['m.yaml:5: spec.engine.type: "transformer" is not one of transformers; did you mean transformers?'],
+        ['m.yaml:5: spec.engine.type: "transformer" is not one of transformers, vllm; did you mean transformers?'],
+    ),
+    "option of the engine": (
+        SERVED, "spec:", "spec:\n  engine: {type: vllm, args: {max-model-length: \"4096\"}}",
+        [
+            "m.yaml:5: spec.engine: 'max-model-length' is not an option of vLLM that is passed on; known are dtype, "
+            "enable-prefix-caching, enforce-eager, gpu-memory-utilization, kv-cache-dtype, kv-cache-memory-bytes, "
+            "max-model-len, max-num-batched-tokens, max-num-seqs, quantization, seed; did you mean max-model-len?"
+        ],
+    ),
+    "value of an option": (
+        SERVED, "spec:", "spec:\n  engine: {type: vllm, args: {dtype: --host=0.0.0.0}}",
+        [
+            'm.yaml:5: spec.engine.args.dtype: "--host=0.0.0.0" is not a value of an option: lower-case letters, '
+            "digits, '.', '_' and '-'"
+        ],
+    ),
+    "number without quotes": (
+        SERVED, "spec:", "spec:\n  engine: {type: vllm, args: {seed: 7}}",
+        ['m.yaml:5: spec.engine.args.seed: write it as a string: "7"'],
     ),
     "not a mapping": (
         "- a\n- b\n", "", "",

@@ -70,6 +70,7 @@ def test_a_served_pod_whose_model_is_not_given_out_says_why_and_that_it_will_sta
     state = deployment_state(deployment(), [served(again(65, told()))], None, build.later(5))
     assert (reason_of(state), state.hopeless) == (Reason.SIGNATURE_INVALID, True)
     assert WORDS in words_of(state)
+    assert words_of(state).endswith(f"-c {CONTAINER_MODEL}`")
 
 
 def test_a_store_that_did_not_answer_once_may_the_next_time() -> None:

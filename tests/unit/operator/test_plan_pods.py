@@ -8,7 +8,6 @@ import pytest
 from plumbline_api.names import (
     CONTAINER_ENGINE,
     CONTAINER_GUARD,
-    ENV_TRUST,
     MOUNT_SCRATCH,
     MOUNT_STORE_AUTHORITY,
     ExitCode,
@@ -89,16 +88,6 @@ def test_the_store_is_mounted_for_all_but_the_guard_and_a_strangers_engine(templ
     for container in containers(template):
         paths = {mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] == "store"}
         assert paths == ({"/plumbline/store"} if knows_store(container) else set())
-
-
-TRUSTING = planned.pod_templates(replace(planned.CLUSTER, trust="keys"))
-
-
-@pytest.mark.parametrize("template", TRUSTING.values(), ids=TRUSTING)
-def test_who_reads_artifacts_is_told_whose_signatures_count(template: Manifest) -> None:
-    for container in containers(template):
-        told = {entry["name"]: entry.get("value") for entry in container["env"]}
-        assert told.get(ENV_TRUST) == ("keys" if knows_store(container) else None)
 
 
 IN_BUCKET = planned.pod_templates(planned.BUCKET)

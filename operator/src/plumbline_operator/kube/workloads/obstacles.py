@@ -15,7 +15,7 @@ from plumbline_api.names import CONTAINER_MODEL
 from plumbline_api.reasons import Reason
 from plumbline_api.scalars import parse_quantity
 from plumbline_operator.exits import FATAL_EXIT_CODES
-from plumbline_operator.kube.workloads.podends import explain_end, last_end, short
+from plumbline_operator.kube.workloads.podends import explain_end, last_end, log_of, short
 from plumbline_operator.kube.workloads.rawobjects import Raw, condition, containers_of, is_true, moment, name_of, part
 from plumbline_operator.observed import Problem
 
@@ -120,7 +120,8 @@ def _explain_restarts(pod: Raw, container: Raw) -> Obstacle | None:
         return None  # It has done what it is for, and is asked again where its pod is set up again.
     reason, fact = explain_end(pod, container, ended)
     hopeless = ended.get("exitCode") in FATAL_EXIT_CODES or restarts >= _RESTARTS
-    return Obstacle(Problem(reason, f"{fact}, and is started again"), hopeless)
+    log = log_of(pod, str(container.get("name")))
+    return Obstacle(Problem(reason, f"{fact}, and is started again; log: {log}"), hopeless)
 
 
 def _explain_image(pod: Raw, container: Raw, text: str) -> Obstacle:
