@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 import pytest
 
 from plumbline_api.model import format_time
-from plumbline_api.names import CONTAINER_ENGINE
+from plumbline_api.names import CONTAINER_ENGINE, CONTAINER_MODEL
 from plumbline_api.reasons import Reason
+from plumbline_api.report import Result, Summary
 from plumbline_operator.kube.workloads.states import job_state
 from plumbline_operator.observed import JobPhase
 from tests.cluster.client import JOBS, PODS, ApiError, KubeClient, Resource, eventually
@@ -85,6 +86,20 @@ async def test_a_killed_sidecar_is_told_as_what_ended_the_worker(kube: KubeClien
     pod = await pod_of(kube, strict)
     await tell(kube, pod, "Failed", ended(65), initContainerStatuses=[starved])
     await state_with(kube, strict, made["metadata"]["name"], phase=JobPhase.FAILED, reason=Reason.OUT_OF_MEMORY)
+
+
+async def test_a_model_that_is_not_given_out_fails_the_evaluation_at_once(kube: KubeClient, strict: str) -> None:
+    made = await make(kube, strict, JOBS, planned.evaluation(PLAIN, engine=planned.VLLM)[-1])
+    refusal = Summary(result=Result.FAILED, reason=Reason.SIGNATURE_INVALID, message="model x is not signed; sign it")
+    failed = ended(65, refusal) | {"name": CONTAINER_MODEL}
+    waiting = container(waiting={"reason": "PodInitializing"})
+    await tell(kube, await pod_of(kube, strict), "Failed", waiting, initContainerStatuses=[failed])
+    name = made["metadata"]["name"]
+    state = await state_with(kube, strict, name, phase=JobPhase.FAILED, reason=Reason.SIGNATURE_INVALID)
+    assert state.problem is not None
+    assert "model x is not signed; sign it" in state.problem.message
+    job = await kube.get(JOBS, name, strict)
+    assert {one["reason"] for one in job["status"]["conditions"] if one["status"] == "True"} == {"PodFailurePolicy"}
 
 
 @pytest.mark.parametrize("how", ["told to stop", "disrupted"])

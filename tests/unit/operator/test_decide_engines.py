@@ -43,8 +43,8 @@ async def evaluated(world: World) -> None:
     await world.settle()
 
 
-def stalled(status: Any) -> tuple[Reason, str]:
-    check_status(status)
+def stalled(status: Any, generation: int = 1) -> tuple[Reason, str]:
+    check_status(status, generation)
     found = find_condition(status.conditions, ConditionType.STALLED)
     assert found is not None
     return found.reason, found.message
@@ -116,6 +116,22 @@ def test_another_engine_of_the_gate_voids_its_verdict_and_what_it_let_serve() ->
         assert world.gate_status().verdict == Verdict.PASSED
         assert len(world.deployments) == 1
         assert world.inference_status().phase == Phase.RUNNING
+
+    told(story)
+
+
+def test_what_serves_goes_when_it_is_to_be_another_engine_than_the_gates() -> None:
+    async def story() -> None:
+        world = await judged(replace(build.RUNTIME, beside=True), {}, {})
+        (name,) = world.deployments
+        owner, state = world.deployments[name]
+        world.deployments[name] = (owner, replace(state, engine_ready=True, guard_ready=True, ready=1, replicas=1))
+        await world.settle()
+        assert world.inference_status().phase == Phase.SERVING
+        world.add(build.inference(engine=VLLM))
+        await world.settle()
+        assert not world.deployments
+        assert stalled(world.inference_status(), generation=2)[0] == Reason.NO_PASSED_SUBJECT
 
     told(story)
 

@@ -100,7 +100,8 @@ def _subject(wanted: GuardedInference, observed: Observed) -> Input | Working | 
 def _while_judged_again(wanted: GuardedInference, observed: Observed, before: GuardedInferenceStatus) -> Served | None:
     """What serves and goes on, because its gate is asked the same again with other images only."""
     state, stable = observed.gates.get(wanted.spec.gate.name), _last(observed, before)
-    if state is None or stable is None:
+    # Whatever serves was made for the engine before, where this is not the one that the gate judges with.
+    if state is None or stable is None or other_engine(wanted.spec.engine, state.gate) is not None:
         return None
     current = state.status.observed_generation == state.generation and state.status.standing is not None
     return stable if current and state.status.subject == stable.digest else None
