@@ -120,6 +120,17 @@ def test_another_engine_of_the_gate_voids_its_verdict_and_what_it_let_serve() ->
     told(story)
 
 
+def test_another_option_of_the_gates_engine_asks_it_again() -> None:
+    async def story() -> None:
+        world = await judged(build.RUNTIME, VLLM, VLLM)
+        world.add(build.gate(engine=VLLM | {"args": {"max-model-len": "1024"}}))
+        await world.settle()
+        assert world.gate_status().verdict is None
+        assert len(world.open_jobs()) == 1
+
+    told(story)
+
+
 def test_what_serves_goes_when_it_is_to_be_another_engine_than_the_gates() -> None:
     async def story() -> None:
         world = await judged(replace(build.RUNTIME, beside=True), {}, {})
