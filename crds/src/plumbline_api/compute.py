@@ -25,7 +25,7 @@ ResourceName = Annotated[
 
 
 class Gpu(Document):
-    """GPUs of one pod. Engine vllm computes on them; this version's own programs compute on the CPU nonetheless."""
+    """GPUs of one pod. The trainer and engine vllm compute on them; Plumbline's own engine computes on the CPU."""
 
     product: ResourceName = "nvidia.com/gpu"
     """The resource that the cluster's device plugin offers."""
