@@ -33,8 +33,10 @@ GPU = "nvidia.com/gpu"
 def registry_down(team: Installation, site: SiteImages) -> Iterator[None]:
     """The registry is killed, and started again."""
     team.cluster.registry.process.kill()
-    yield
-    team.cluster.registry.start()
+    try:
+        yield
+    finally:
+        team.cluster.registry.start()
 
 
 @contextmanager
@@ -42,16 +44,20 @@ def wrong_password(team: Installation, site: SiteImages) -> Iterator[None]:
     """The team's pull secret has another password than the registry."""
     registry: Registry = team.cluster.registry
     team.cluster.apply(within(team.team, registry.pull_secret(PULL_SECRET, "not-the-password")))
-    yield
-    team.cluster.apply(within(team.team, registry.pull_secret(PULL_SECRET)))
+    try:
+        yield
+    finally:
+        team.cluster.apply(within(team.team, registry.pull_secret(PULL_SECRET)))
 
 
 @contextmanager
 def image_gone(team: Installation, site: SiteImages) -> Iterator[None]:
     """The registry has no image of this digest any more, and later again."""
     team.cluster.registry.remove(site.references["trainer"])
-    yield
-    site.push(team.cluster, "trainer")
+    try:
+        yield
+    finally:
+        site.push(team.cluster, "trainer")
 
 
 CAUSES: dict[Cause, str] = {

@@ -33,6 +33,17 @@ def test_an_image_that_cannot_be_pulled_is_told_while_the_job_is_pending(reason:
     assert "registry/worker" in words_of(state)
 
 
+@pytest.mark.parametrize("registry", ["registry", "denied.site/401", "tls.timeout.site"])
+@pytest.mark.parametrize("digest", ["0ded2e0320d28af4403", "2b44e401", "404"])
+def test_the_names_of_an_image_say_nothing_of_why_it_cannot_be_pulled(registry: str, digest: str) -> None:
+    image = f"{registry}/worker@sha256:{digest}"
+    asked = f'Head "https://{registry}/v2/worker/manifests/sha256:{digest}"'
+    refused = f'failed to resolve reference "{image}": failed to do request: {asked}: dial tcp: connection refused'
+    made = pod(waiting("ErrImagePull", refused))
+    made["spec"]["containers"][0]["image"] = image
+    assert words_of(look(job(), made)).endswith("the registry cannot be reached; check its name and the network")
+
+
 def test_a_name_that_is_no_images_will_never_be_pulled() -> None:
     state = look(job(), pod(waiting("InvalidImageName", "couldn't parse image name")))
     assert (reason_of(state), state.hopeless) == (Reason.IMAGE_PULL_FAILED, True)

@@ -125,18 +125,21 @@ def _explain_restarts(pod: Raw, container: Raw) -> Obstacle | None:
 
 
 def _explain_image(pod: Raw, container: Raw, text: str) -> Obstacle:
-    cause = next((words for found, words in _PULLING if re.search(found, text, re.IGNORECASE)), _PULLING_UNKNOWN)
     name = container.get("name")
     image = next((one.get("image") for one in _declared(pod) if one.get("name") == name), container.get("image"))
+    said = _NAMES.sub("", text.replace(str(image).partition("@")[0], ""))
+    cause = next((words for found, words in _PULLING if re.search(found, said, re.IGNORECASE)), _PULLING_UNKNOWN)
     fact = f"image {image} of container {name} cannot be pulled for pod {name_of(pod)}: {cause}"
     invalid = part(container, "state", "waiting").get("reason") == "InvalidImageName"
     return Obstacle(Problem(Reason.IMAGE_PULL_FAILED, fact), hopeless=invalid)
 
 
+_NAMES: Final = re.compile(r"https?://\S+|sha256:[0-9a-f]+")
+"""What may hold any word and any number, and says nothing of the cause."""
 _PULLING: Final = (
     (r"invalid reference|couldn.t parse image|failed to apply default image tag", "the reference is no image's name"),
     (
-        r"unauthorized|denied|forbidden|authentication required|no basic auth|40[13]",
+        r"unauthorized|denied|forbidden|authentication required|no basic auth|\b40[13]\b",
         "the registry refuses; check the image pull secrets",
     ),
     (
