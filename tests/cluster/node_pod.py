@@ -33,11 +33,13 @@ class PodLife:
         self._kube, self._ports, self._environment = kube, ports, environment
         self._changed, self._wanted_gone = asyncio.Event(), asyncio.Event()
         policy = pod["spec"].get("restartPolicy", "Always")
-        made = [
-            Container(one, self.pod, one.get("restartPolicy") or policy, self._changed.set)
-            for one in containers_in(pod["spec"])
-        ]
         first = len(pod["spec"].get("initContainers") or ())
+        # What has to end before others start is done once it has ended well, wherever all else is started again.
+        once = policy if policy == "Never" else "OnFailure"
+        made = [
+            Container(one, self.pod, one.get("restartPolicy") or (once if at < first else policy), self._changed.set)
+            for at, one in enumerate(containers_in(pod["spec"]))
+        ]
         self.initial, self.main = made[:first], made[first:]
         self._lives: list[asyncio.Task[None]] = []
         self._since = format_time(datetime.now(UTC).replace(microsecond=0))

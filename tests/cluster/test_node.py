@@ -12,7 +12,7 @@ from tests.cluster.client import CONFIG_MAPS, PODS, KubeClient, Object, Resource
 from tests.cluster.node import Node, process_node
 from tests.cluster.node_volumes import CLAIMS, VOLUMES
 from tests.cluster.pods import enforce_restricted
-from tests.support.programs import program
+from tests.support.programs import program, starts
 
 pytestmark = pytest.mark.cluster
 
@@ -68,6 +68,17 @@ async def test_a_sidecar_starts_first_and_ends_last(kube: KubeClient, namespace:
     assert state(pod)["terminated"]["exitCode"] == 0
     assert state(pod, "side")["terminated"]["finishedAt"] >= state(pod)["terminated"]["finishedAt"]
     assert (tmp_path / "side.notes").read_text() == "ended\n"
+
+
+@pytest.mark.usefixtures("node")
+async def test_what_has_to_end_before_others_start_is_done_once_it_has_ended_well(
+    kube: KubeClient, namespace: str, tmp_path: Path
+) -> None:
+    first, main = program(tmp_path, "first", "exit=3", "succeed"), program(tmp_path, "main", "exit=3", "exit=3", "hang")
+    initial = [container(first, "first")]
+    await run(kube, namespace, container(main), initContainers=initial, restartPolicy="Always")
+    pod = await kube.until(PODS, "pod", namespace, lambda found: _restarts(found) == 2 and "running" in state(found))
+    assert (state(pod, "first")["terminated"]["exitCode"], len(starts(first))) == (0, 2)
 
 
 async def test_a_deleted_pod_gets_its_grace_and_then_none(
