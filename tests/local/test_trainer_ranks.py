@@ -189,3 +189,19 @@ def test_processes_that_never_met_are_a_failure_that_counts(tmp_path: Path) -> N
     with pytest.raises(NoMeeting, match="2 processes should have met at run-0, port 29500") as caught:
         run_ranks(team, meet, StopSwitch(), tmp_path)
     assert caught.value.exit_code == ExitCode.UNAVAILABLE
+
+
+def test_one_that_was_killed_is_named_also_where_those_that_lost_it_are_seen_first(tmp_path: Path) -> None:
+    from plumbline_trainer.failures import OutOfMemory, Preempted
+    from plumbline_trainer.ranks import run_ranks
+    from plumbline_trainer.stopping import StopSwitch
+    from plumbline_trainer.world import Nodes, Team, World
+
+    def end(world: World, _: StopSwitch) -> None:
+        if world.rank == 0:
+            raise Preempted("it lost another one")
+        time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(OutOfMemory, match="training process 1 was killed"):
+        run_ranks(Team(2, 1, Nodes()), end, StopSwitch(), tmp_path)

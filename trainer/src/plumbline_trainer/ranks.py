@@ -53,7 +53,7 @@ class Ended:
     codes: tuple[int, ...]
     """Exit codes; a signal is negative."""
     first: int
-    """The process that ended badly first."""
+    """The process that ended badly first, by itself if one did."""
 
 
 def run_ranks(team: Team, work: Work, stop: StopSwitch, folder: Path) -> None:
@@ -109,20 +109,32 @@ def _open_meeting(team: Team) -> TCPStore | None:
 
 def _see_to_the_end(ranks: Sequence[ForkProcess], stop: StopSwitch) -> Ended:
     """Wait for all; pass a request to stop on, and let nobody wait for long for one who is gone."""
-    told, first, deadline = False, 0, float("inf")
-    while running := [rank for rank in ranks if rank.exitcode is None]:
-        wait([rank.sentinel for rank in running], timeout=LOOK)
+    told, deadline = False, float("inf")
+    bad: list[int] = []
+    given_up: set[int] = set()
+    while running := [number for number, rank in enumerate(ranks) if rank.exitcode is None]:
+        wait([ranks[number].sentinel for number in running], timeout=LOOK)
         if stop.requested and not told:
             told = True
-            for rank in running:
-                rank.terminate()
-        bad = next((number for number, rank in enumerate(ranks) if rank.exitcode), None)
-        if bad is not None and deadline == float("inf"):
-            first, deadline = bad, time.monotonic() + GRACE
+            for number in running:
+                ranks[number].terminate()
+        bad += _ended_badly(ranks, bad)
+        if bad and deadline == float("inf"):
+            deadline = time.monotonic() + GRACE
         if time.monotonic() > deadline:
-            for rank in running:
-                rank.kill()
-    return Ended(tuple(int(rank.exitcode or 0) for rank in ranks), first)
+            given_up |= {number for number in running if ranks[number].exitcode is None}
+            for number in given_up:
+                ranks[number].kill()
+    bad += _ended_badly(ranks, bad)
+    codes = tuple(int(rank.exitcode or 0) for rank in ranks)
+    # Who lost another one may be seen to have ended before the one that was lost.
+    own = [number for number in bad if codes[number] != ExitCode.PREEMPTED and number not in given_up]
+    return Ended(codes, next(iter([*own, *bad]), 0))
+
+
+def _ended_badly(ranks: Sequence[ForkProcess], known: Sequence[int]) -> list[int]:
+    """Those that have ended badly since it was looked last."""
+    return [number for number, rank in enumerate(ranks) if rank.exitcode and number not in known]
 
 
 def _judge(ended: Ended, stop: StopSwitch, folder: Path) -> None:
