@@ -31,10 +31,8 @@ GPU = "nvidia.com/gpu"
 SHORT = 30
 LONG = 500
 """Steps of a run that is to be met at work: ten to twenty-five seconds on an idle core, of which that takes three."""
-LONGER = 1200
-"""Steps of a run that is met by the kubelet, which looks every ten seconds at what pods have written."""
-LONGEST = 3000
-"""A kubelet looks at what a pod writes only every now and then: it may take more than half a minute."""
+LONGER = 3000
+"""Steps of a run that is met by the kubelet: it looks at what pods have written, and half a minute may go by."""
 SHARE_GIB = 2
 """What a run takes that is to be preempted."""
 
@@ -145,7 +143,7 @@ def test_a_trainer_that_fills_its_node_is_evicted_and_goes_on_where_it_may_write
     team: Installation, tmp_path: Path, strike: Strike
 ) -> None:
     team.cluster.apply(within(team.team, limit_range("100Ki")))
-    run = start_run(team, tmp_path, "sprawling", LONGEST)
+    run = start_run(team, tmp_path, "sprawling", LONGER)
     run.until(lambda: [pod for pod in run.pods() if pod["status"].get("reason") == "Evicted"], "is evicted")
     team.kubectl("delete", "limitrange/writes")
     strike()
