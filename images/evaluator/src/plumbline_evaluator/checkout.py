@@ -7,9 +7,9 @@ import re
 import time
 from pathlib import Path
 
-from plumbline_api.names import ENV_TRUST
 from plumbline_api.report import Result, Summary
 from plumbline_evaluator.errors import BadInstallation
+from plumbline_evaluator.trust import parse_trust
 from plumbline_store import open_store
 
 __all__ = ["check_out"]
@@ -32,11 +32,6 @@ def check_out(store: str, digest: str, into: Path, trust: str | None) -> Summary
         raise BadInstallation("--digest: give the model's digest, sha256: and 64 hexadecimal digits")
     began = time.monotonic()
     into.parent.mkdir(parents=True, exist_ok=True)
-    if trust is None:
-        open_store(store).checkout(digest, into)
-    else:
-        from plumbline_store.signing import Trust
-
-        open_store(store, Trust.parse(trust, ENV_TRUST)).checkout(digest, into)
+    open_store(store, parse_trust(trust)).checkout(digest, into)
     seconds = time.monotonic() - began
     return Summary(result=Result.SUCCEEDED, message=f"{digest} is in {into}, verified, after {seconds:.1f} s")

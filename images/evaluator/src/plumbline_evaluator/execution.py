@@ -16,7 +16,6 @@ from pathlib import Path
 from plumbline_api.alignment import Reuse
 from plumbline_api.artifact import MediaType, Parent
 from plumbline_api.metrics import JudgeQuality
-from plumbline_api.names import ENV_TRUST
 from plumbline_api.redteam import RedTeamSuiteSpec
 from plumbline_api.report import CaseResult, Outcome, Report, Result, Summary
 from plumbline_api.runfile import RunFile
@@ -32,6 +31,7 @@ from plumbline_evaluator.progress import Meter
 from plumbline_evaluator.runner import Plan, run_cases
 from plumbline_evaluator.suite import digest_cases, list_cases
 from plumbline_evaluator.target import Sampling, Target
+from plumbline_evaluator.trust import parse_trust
 from plumbline_store import Reporter, Store, open_store
 
 __all__ = ["Surroundings", "execute", "judge_case"]
@@ -109,12 +109,11 @@ def _orders(run: RunFile) -> tuple[RedTeamSuiteSpec, str]:
 
 def _check_signature(run: RunFile, trust: str | None) -> None:
     """The engine, which refuses to serve what is not signed, is waited for; what this is told of at once is not."""
-    if trust is None:
+    keys = parse_trust(trust)
+    if keys is None:
         return
-    from plumbline_store.signing import Trust
-
     subject = run.inputs["model"]
-    open_store(subject.uri).check_signature(subject.digest, Trust.parse(trust, ENV_TRUST))
+    open_store(subject.uri).check_signature(subject.digest, keys)
 
 
 async def _attack(

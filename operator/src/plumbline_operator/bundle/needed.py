@@ -13,6 +13,8 @@ from plumbline_api.names import Image
 
 __all__ = ["NeededImage", "needed_images"]
 
+_OPTIONAL = frozenset(image.value for image in Image if not image.required)
+
 
 @dataclass(frozen=True, order=True)
 class NeededImage:
@@ -48,9 +50,5 @@ def needed_images(values: Mapping[str, Any], version: str) -> tuple[NeededImage,
             digest=image.get("digest", ""),
         )
         for name, image in sorted(values["images"].items())
-        if image.get("digest") or not _is_optional(name)
+        if image.get("digest") or name not in _OPTIONAL
     )
-
-
-def _is_optional(name: str) -> bool:
-    return name in tuple(Image) and not Image(name).required

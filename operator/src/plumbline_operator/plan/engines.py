@@ -17,9 +17,10 @@ from plumbline_api.runfile import Input
 from plumbline_operator.observed import Runtime
 from plumbline_operator.plan.pods import Manifest, container, port_env, threads
 
-__all__ = ["EnginePlan", "engine_content", "image_of", "images_of", "plan_engine", "software_of"]
+__all__ = ["ENGINE_PORTS", "EnginePlan", "engine_content", "image_of", "images_of", "plan_engine", "software_of"]
 
-_PORTS: Final = {names.PORT_ENGINE: 8000}
+ENGINE_PORTS: Final = {names.PORT_ENGINE: 8000}
+"""Where an engine listens, on loopback."""
 _PORT: Final = f"$({port_variable(names.PORT_ENGINE)})"
 _CHECKOUT: Final = Compute(cpu="1")
 _MODEL: Final = "model"
@@ -66,7 +67,8 @@ def image_of(engine: Engine) -> Image:
 
 def images_of(engine: Engine) -> tuple[Image, ...]:
     """The images of its containers, those before it included."""
-    return (Image.VLLM, Image.EVALUATOR) if engine.type == EngineType.VLLM else (Image.ENGINE,)
+    own = image_of(engine)
+    return (own, Image.EVALUATOR) if own == Image.VLLM else (own,)
 
 
 def engine_content(engine: Engine) -> dict[str, Any]:
@@ -99,8 +101,8 @@ def plan_engine(engine: Engine, model: Input, compute: Compute, runtime: Runtime
         runtime.images[Image.ENGINE],
         command,
         compute=compute,
-        env=port_env(_PORTS),
-        ports=_PORTS,
+        env=port_env(ENGINE_PORTS),
+        ports=ENGINE_PORTS,
         mounts={"work": names.MOUNT_WORK},
     )
     return EnginePlan(made)
@@ -122,8 +124,8 @@ def _vllm(engine: Engine, model: Input, compute: Compute, runtime: Runtime) -> E
         runtime.images[Image.VLLM],
         [*command, *engine.options],
         compute=compute,
-        env=port_env(_PORTS) | _VLLM_ENVIRONMENT,
-        ports=_PORTS,
+        env=port_env(ENGINE_PORTS) | _VLLM_ENVIRONMENT,
+        ports=ENGINE_PORTS,
         mounts={_SHARED: "/dev/shm"},  # noqa: S108 - a volume of the pod's own
     )
     reading = {"name": _MODEL, "mountPath": names.MOUNT_MODEL, "readOnly": True}

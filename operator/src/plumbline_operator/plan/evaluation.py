@@ -9,7 +9,7 @@ from plumbline_api.redteam import RedTeamSuite
 from plumbline_api.runfile import Input, RunFile, Work
 from plumbline_operator.decision import Child
 from plumbline_operator.observed import ChildRef, Key, Runtime
-from plumbline_operator.plan.engines import engine_content, image_of, plan_engine
+from plumbline_operator.plan.engines import ENGINE_PORTS, engine_content, image_of, plan_engine
 from plumbline_operator.plan.jobs import GRACE_SECONDS, JobPlan, job
 from plumbline_operator.plan.pods import PodPlan, config_map, container, labels, port_env, threads
 from plumbline_operator.plan.reporting import plan_reporting
@@ -42,7 +42,7 @@ def plan_evaluation(
         # It waits by itself: the engine listens on loopback, where no probe of a kubelet comes.
         [*command, "--work", names.MOUNT_WORK, "--target", target, "--wait", str(engine.start_seconds)],
         compute=_EVALUATOR,
-        env=port_env({names.PORT_ENGINE: 8000}),
+        env=port_env(ENGINE_PORTS),
         mounts={"run": names.MOUNT_RUN, "work": names.MOUNT_WORK},
     )
     reporting = plan_reporting(key, name, runtime)

@@ -13,14 +13,14 @@ from plumbline_api.rules import GuardRules
 from plumbline_api.runfile import Input
 from plumbline_operator.decision import Child
 from plumbline_operator.observed import ChildRef, Key, Runtime
-from plumbline_operator.plan.engines import engine_content, images_of, plan_engine
+from plumbline_operator.plan.engines import ENGINE_PORTS, engine_content, images_of, plan_engine
 from plumbline_operator.plan.network import plan_guard_policy
 from plumbline_operator.plan.pods import PodPlan, config_map, container, http_probe, labels, pod_template, port_env
 
 __all__ = ["plan_front", "plan_serving"]
 
 _GUARD: Final = Compute(cpu="500m")
-_PORTS: Final = {names.PORT_ENGINE: 8000, names.PORT_GUARD: 8080}
+_PORTS: Final = {**ENGINE_PORTS, names.PORT_GUARD: 8080}
 _GUARD_PORT: Final = _PORTS[names.PORT_GUARD]
 _ANSWER_SECONDS: Final = 60
 """What answers at work get to finish when a pod goes."""

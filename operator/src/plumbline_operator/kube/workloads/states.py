@@ -112,8 +112,8 @@ def _unfinished(state: JobState, job: Raw, gang: Gang, now: datetime) -> JobStat
     if len(gang.absent) == count:
         return replace(state, waiting_since=since, problem=_explain_no_pods(job, since, now))
     disruption = gang.disruption()
-    late_from = None if since is None else gang.late_from(since)
-    state = replace(state, phase=JobPhase.RUNNING) if gang.complete else replace(state, waiting_since=late_from)
+    late = None if since is None else gang.late_from(since)
+    state = replace(state, phase=JobPhase.RUNNING) if gang.complete else replace(state, waiting_since=late)
     state = replace(state, problem=disruption, preempted=disruption is not None)
     obstacle = gang.obstacle(now)
     if obstacle is not None:
@@ -254,11 +254,9 @@ def deployment_state(
     state = replace(state, engine_ready=engine, guard_ready=guard, ready=sum(map(_serves, own)))
     if engine and guard:
         return state
+    state = replace(state, waiting_since=late_from(best, _born(best)))
     obstacle = find_obstacle(best, now)
-    if obstacle is None:
-        return replace(state, waiting_since=late_from(best, _born(best)))
-    since = late_from(best, _born(best))
-    return replace(state, problem=obstacle.problem, hopeless=obstacle.hopeless, waiting_since=since)
+    return state if obstacle is None else replace(state, problem=obstacle.problem, hopeless=obstacle.hopeless)
 
 
 def _is_served_by(pod: Raw, deployment: Raw) -> bool:
